@@ -1,0 +1,129 @@
+"""The values that pass through the engine's door: settings, results, events and errors.
+
+Everything here is plain and immutable, so that an engine could be moved to another process without its callers
+noticing. Nothing here holds a socket, a task or a reference to the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["audio", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What an engine needs to know before it starts; every limit of the media side is here or a named constant."""
+
+    hosts: tuple[str, ...] = ("127.0.0.1",)
+    """Local addresses to bind, IPv4 or IPv6 literals; each gets a socket, all on one port number."""
+    port: int = 0
+    """UDP port for all media; 0 takes any free one."""
+    announce: tuple[str, ...] = ()
+    """Addresses to put into candidates instead of the non-loopback hosts (NAT, containers)."""
+    connect_timeout: float = 20.0
+    """Seconds a peer may take from its SDP to finished DTLS. A phone on a bad link needs some 10 s."""
+    answer_timeout: float = 30.0
+    """Seconds a subscriber may take to answer its offer."""
+    consent_timeout: float = 30.0
+    """Seconds without any authentic packet before a peer counts as gone (RFC 7675 section 5.1)."""
+    max_peers: int = 2000
+    """Peer connections at once; far above what one core can forward to."""
+    max_sdp_bytes: int = 200_000
+    """A browser's offer with every codec is some 10 kB a track."""
+    max_tracks: int = 16
+    """m-lines of audio or video in one publication."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackInfo:
+    """One published track as its publisher described it."""
+
+    id: str
+    """The publisher's msid track id."""
+    kind: Kind
+    codec: str
+    """Codec name as in SDP, such as `VP8` or `opus`."""
+    label: str
+    """Something to show a person: the track id, or `video 1` where the publisher gave none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The answer to a publisher's offer."""
+
+    answer: str
+    tracks: tuple[TrackInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStarted:
+    """Media of a feed flows: the first authentic RTP packet has come. Sent once for each feed."""
+
+    feed: int
+    tracks: tuple[TrackInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEnded:
+    """A feed ended by itself; its subscriptions have ended with it. Not sent for `Engine.unpublish`."""
+
+    feed: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStarted:
+    """A subscriber is connected and receives media. Sent once for each subscription."""
+
+    subscription: int
+    feed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionEnded:
+    """A subscription ended by itself. Not sent for `Engine.unsubscribe`, nor when its feed ends."""
+
+    subscription: int
+    feed: int
+    reason: str
+
+
+EngineEvent = FeedStarted | FeedEnded | SubscriptionStarted | SubscriptionEnded
+
+
+class EngineError(Exception):
+    """Base of what the engine refuses; the text is fit for the remote party to read."""
+
+
+class SdpError(EngineError):
+    """A session description that does not parse or cannot be negotiated; the text says what and where."""
+
+
+class NoCommonCodecError(EngineError):
+    """Both sides support codecs, but none is shared; the text names both sides'."""
+
+
+class FeedNotFoundError(EngineError):
+    """No such feed, or it has ended."""
+
+
+class TrackNotFoundError(EngineError):
+    """The feed has no track of that id."""
+
+
+class SubscriptionNotFoundError(EngineError):
+    """No such subscription, or it has ended."""
+
+
+class EngineStateError(EngineError):
+    """A call that does not fit the state, such as a second answer."""
+
+
+class EngineFullError(EngineError):
+    """A limit of `EngineSettings` is reached."""
+
+
+class EngineStartError(EngineError):
+    """The media port cannot be opened; the text names address and port."""
