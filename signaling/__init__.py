@@ -1,0 +1,1 @@
+"""The signalling service: rooms, invitations and the WebSocket protocol, in front of `sfu.Engine`."""

@@ -1,0 +1,283 @@
+"""What goes into `Rooms` (events of clients and of the engine) and what comes out of it (effects). Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .protocol import EndReason, ErrorCode, Outbound, RequestId, Role, Track
+
+
+class Client(NamedTuple):
+    """Who a participant is. The same id may be in use once as a WEB and once as a DEVICE."""
+
+    role: Role
+    id: str
+
+
+# --- from clients; `request_id` is repeated in what answers ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConnected:
+    """A client has a socket and may ask for things."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    """A client is gone for good: a leave of every room, with `reason`."""
+
+    client: Client
+    reason: EndReason = "disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRequested:
+    """`create_room`."""
+
+    client: Client
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequested:
+    """`join_as_publisher`."""
+
+    client: Client
+    room: int
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InviteRequested:
+    """`invite_devices`; `devices` None means every one."""
+
+    client: Client
+    room: int
+    devices: tuple[str, ...] | None = None
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """`offer_from_device`."""
+
+    client: Client
+    sdp: str
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeRequested:
+    """`join_as_subscriber`; `tracks` None means all of them."""
+
+    client: Client
+    room: int
+    feed: int
+    tracks: tuple[str, ...] | None = None
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReceived:
+    """`start_receiving`; `feed` None means the client's oldest unanswered offer."""
+
+    client: Client
+    sdp: str
+    feed: int | None = None
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpublishRequested:
+    """`unpublish`."""
+
+    client: Client
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRequested:
+    """`leave`; `room` None means every room."""
+
+    client: Client
+    room: int | None = None
+    request_id: RequestId | None = None
+
+
+# --- from the engine: how an effect went, and news ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDone:
+    """A `Publish` went well."""
+
+    feed: int
+    answer: str
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFailed:
+    """A `Publish` was refused; the engine has no such feed."""
+
+    feed: int
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeDone:
+    """A `Subscribe` went well."""
+
+    subscription: int
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeFailed:
+    """A `Subscribe` was refused; the engine has no such subscription."""
+
+    subscription: int
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDone:
+    """An `Accept` went well."""
+
+    subscription: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFailed:
+    """An `Accept` was refused; unless `final` another answer may be tried."""
+
+    subscription: int
+    code: ErrorCode
+    message: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFlowing:
+    """Media of a feed flows."""
+
+    feed: int
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLost:
+    """A feed's media died; its subscriptions have died with it."""
+
+    feed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLost:
+    """A subscription's media died."""
+
+    subscription: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStopping:
+    """Everybody is to be told; sockets close next."""
+
+
+ClientRequest = (
+    RoomRequested
+    | JoinRequested
+    | InviteRequested
+    | OfferReceived
+    | SubscribeRequested
+    | AnswerReceived
+    | UnpublishRequested
+    | LeaveRequested
+)
+RoomsEvent = (
+    ClientConnected
+    | ClientGone
+    | ClientRequest
+    | PublishDone
+    | PublishFailed
+    | SubscribeDone
+    | SubscribeFailed
+    | AnswerDone
+    | AnswerFailed
+    | FeedFlowing
+    | FeedLost
+    | SubscriptionLost
+    | ServerStopping
+)
+
+
+# --- effects --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Tell a client something; with `request_id` it is the reply to that request."""
+
+    client: Client
+    event: Outbound
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Tell a client that its event `event` failed."""
+
+    client: Client
+    code: ErrorCode
+    message: str
+    event: str
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Have the engine answer an offer as a new feed."""
+
+    feed: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublish:
+    """Have the engine end a feed and all subscriptions to it."""
+
+    feed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Have the engine open a subscription."""
+
+    subscription: int
+    feed: int
+    tracks: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Have the engine take a subscriber's answer."""
+
+    subscription: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Have the engine end a subscription."""
+
+    subscription: int
+
+
+EngineEffect = Publish | Unpublish | Subscribe | Accept | Unsubscribe
+Effect = Send | Fail | EngineEffect
