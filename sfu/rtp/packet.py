@@ -46,7 +46,7 @@ class RtpHeader:
         "timestamp",
     )
 
-    def __init__(  # noqa: PLR0917 - built once a packet, by parse_header only; keywords cost too much time
+    def __init__(
         self,
         marker: bool,  # noqa: FBT001 - likewise
         payload_type: int,

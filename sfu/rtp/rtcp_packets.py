@@ -173,8 +173,9 @@ class Nack:
         entries: list[tuple[int, int]] = []
         first = bits = 0
         for sequence_number in self.lost:
-            distance = (sequence_number - first - 1) & 0xFFFF
-            if entries and distance < 16:
+            # An entry never spans the wrap: aiortc 1.16 would read 65536 and more there and find no such packet.
+            distance = sequence_number - first - 1
+            if entries and 0 <= distance < 16:
                 bits |= 1 << distance
                 entries[-1] = (first, bits)
             elif not entries or sequence_number != first:
