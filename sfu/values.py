@@ -46,7 +46,7 @@ class TrackInfo:
     codec: str
     """Codec name as in SDP, such as `VP8` or `opus`."""
     label: str
-    """Something to show a person: the track id, or `video 1` where the publisher gave none."""
+    """Something to show a person: the track id, or `video 1` where that is only a UUID."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,264 @@
+"""PeerConnection: one remote endpoint. Its ICE agent, its DTLS transport, what it carries, and its one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .negotiation import LocalTransport, RemoteTransport
+from .rtp.packet import is_rtcp
+from .transport.dtls import Certificate, MediaTransport
+from .transport.ice import IceLite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .transport.port import MediaPort, UdpPath
+    from .values import EngineSettings
+
+logger = logging.getLogger("aiosfu.peer")
+
+MAX_EARLY_DATAGRAMS: Final = 64
+"""SRTP that overtakes the end of the handshake: the packets of one large keyframe."""
+MIN_TIMER_SECONDS: Final = 0.005
+"""No deadline is served sooner after the last: it bounds what a peer's timer can cost."""
+
+
+class State(enum.Enum):
+    """Where a peer connection is; it only moves down this list."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class Media(Protocol):
+    """What a peer connection carries: a Publisher or a Subscriber."""
+
+    def handle_rtp(self, data: bytes, now: float) -> None:
+        """Take one decrypted RTP packet."""
+        ...
+
+    def handle_rtcp(self, data: bytes, now: float) -> None:
+        """Take one decrypted compound RTCP packet."""
+        ...
+
+    def next_deadline(self) -> float:
+        """Return when `handle_timer` next has something to do."""
+        ...
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        ...
+
+
+class PeerConnection:
+    """Connect one remote endpoint and carry its media.
+
+    `connected` is called once when media can pass; `closed` once, with a reason, when the connection ends by itself,
+    not for a call of `close`; `ending` with the tasks that then still have to run out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        port: MediaPort,
+        certificate: Certificate,
+        settings: EngineSettings,
+        connected: Callable[[], None],
+        closed: Callable[[str], None],
+        ending: Callable[[list[asyncio.Future[None]]], None],
+    ) -> None:
+        # Set once.
+        self.name = name
+        self.ice: IceLite[UdpPath] = IceLite()
+        self.transport = MediaTransport(certificate, self.send)
+        self.drops: Counter[str] = Counter()
+        self._port = port
+        self._certificate = certificate
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._on_connected = connected
+        self._on_closed = closed
+        self._on_ending = ending
+        # Changes as the connection lives.
+        self.state = State.NEW
+        self.media: Media | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
+        # The one timer, and what it waits for.
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+        self._connect_deadline = time.monotonic() + settings.answer_timeout
+        self._last_seen = 0.0
+        port.register(self)
+        self._rearm()
+
+    def local_transport(self, session_id: int, addresses: tuple[tuple[str, int], ...]) -> LocalTransport:
+        """Return our half of ICE and DTLS for a description."""
+        return LocalTransport(
+            session_id=session_id,
+            ufrag=self.ice.local_ufrag,
+            password=self.ice.local_password,
+            fingerprints=self._certificate.fingerprints,
+            candidates=addresses,
+        )
+
+    def connect(self, remote: RemoteTransport) -> None:
+        """Begin the handshake with the endpoint that the remote description names."""
+        self.state = State.CONNECTING
+        self.ice.remote_ufrag = remote.ufrag
+        self._connect_deadline = time.monotonic() + self._settings.connect_timeout
+        self._rearm()
+        self._task = asyncio.create_task(self._handshake(remote), name=f"handshake {self.name}")
+
+    def send(self, data: bytes) -> None:
+        """Send one datagram on the selected path; dropped and counted before there is one."""
+        path = self.ice.selected
+        if path is None:
+            self.drops["no_path"] += 1
+        else:
+            path.send(data)
+
+    def send_rtcp(self, data: bytes) -> None:
+        """Encrypt and send one compound RTCP packet."""
+        if self.state is State.CONNECTED:
+            self.send(self.transport.protect_rtcp(data))
+
+    def authentic_check(self, now: float) -> None:
+        """Take note of an authentic connectivity check."""
+        self._last_seen = now
+
+    def handle_dtls(self, data: bytes) -> None:
+        """Take one DTLS datagram."""
+        self.transport.handle_datagram(data)
+
+    def handle_srtp(self, data: bytes, now: float) -> None:
+        """Take one SRTP or SRTCP datagram."""
+        if self.state is not State.CONNECTED or self.media is None:
+            self._keep_early(data)
+            return
+        try:
+            if is_rtcp(data):
+                plain = self.transport.unprotect_rtcp(data)
+                if plain is None:
+                    return
+                self.media.handle_rtcp(plain, now)
+                self.wake(now)
+            else:
+                plain = self.transport.unprotect(data)
+                if plain is None:
+                    return
+                self.media.handle_rtp(plain, now)
+                if self.media.next_deadline() < self._armed_for:
+                    self._rearm()
+            self._last_seen = now
+        except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
+            self._crashed(exc)
+
+    def wake(self, now: float | None = None) -> None:
+        """Do now what is due now."""
+        if self.state is State.CONNECTED and self.media is not None:
+            now = time.monotonic() if now is None else now
+            if self.media.next_deadline() <= now:
+                self.media.handle_timer(now)
+            self._rearm()
+
+    def close(self) -> list[asyncio.Future[None]]:
+        """Say goodbye and let go of everything; return the tasks that are still ending. Idempotent."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        if self.media is not None:
+            self.media.close()
+        ending = self.transport.close()
+        self._port.unregister(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._early.clear()
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            ending.append(task)
+        return ending
+
+    async def _handshake(self, remote: RemoteTransport) -> None:
+        """Run DTLS to its end, keeping a bug in this connection's code from the others."""
+        try:
+            await self._run(remote)
+        except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
+            self._crashed(exc)
+
+    async def _run(self, remote: RemoteTransport) -> None:
+        """Connect or fail; once connected, wait for the peer to say goodbye."""
+        if not await self.transport.connect(remote.fingerprints, remote.role):
+            self._end("handshake_failed")
+            return
+        now = time.monotonic()
+        self._last_seen = now
+        self.state = State.CONNECTED
+        self._on_connected()
+        early, self._early = self._early, []
+        for data in early:
+            self.handle_srtp(data, now)
+        self.wake(now)
+        await self.transport.closed()
+        self._end("closed_by_peer")
+
+    def _keep_early(self, data: bytes) -> None:
+        if self.state is State.CONNECTING and len(self._early) < MAX_EARLY_DATAGRAMS:
+            self._early.append(data)
+        else:
+            self.drops["srtp_before_handshake"] += 1
+
+    def _rearm(self) -> None:
+        """Set the one timer to the nearest deadline."""
+        if self.state is State.CLOSED:
+            return
+        if self.state is State.CONNECTED and self.media is not None:
+            deadline = min(self.media.next_deadline(), self._last_seen + self._settings.consent_timeout)
+        else:
+            deadline = self._connect_deadline
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = deadline
+        delay = max(deadline - time.monotonic(), MIN_TIMER_SECONDS)
+        self._timer = self._loop.call_later(delay, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        now = time.monotonic()
+        if self.state is not State.CONNECTED:
+            if now >= self._connect_deadline:
+                self._end("not_answered" if self.state is State.NEW else "not_connected")
+                return
+        elif now >= self._last_seen + self._settings.consent_timeout:
+            self._end("consent_expired")
+            return
+        try:
+            self.wake(now)
+        except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
+            self._crashed(exc)
+            return
+        self._rearm()
+
+    def _crashed(self, exc: Exception) -> None:
+        """Keep a bug in one connection's code from the others: log it once and end the connection."""
+        logger.error("peer_crashed", extra={"fields": {"peer": self.name}}, exc_info=exc)
+        self._end("internal_error")
+
+    def _end(self, reason: str) -> None:
+        """End by ourselves and tell so."""
+        if self.state is State.CLOSED:
+            return
+        self._on_ending(self.close())
+        self._on_closed(reason)

@@ -1,0 +1,178 @@
+"""Producer: one inbound track. Receives, numbers, keeps and hands on its packets; asks for what is missing."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from aiortc import MediaStreamTrack
+
+from .forwarding.history import PacketHistory
+from .forwarding.keyframes import KeyframeRequester
+from .forwarding.nack import NackGenerator
+from .forwarding.receive_stats import ReceiveStats
+from .forwarding.rewriter import StreamRewriter
+from .relay import ForwardedPacket, MediaRelay
+from .rtp import codecs
+from .rtp.extensions import ABS_SEND_TIME, abs_send_time, find_extension
+from .rtp.packet import RtpHeader, rewrite_header
+from .rtp.sequence import SequenceUnwrapper, seq16
+from .values import TrackInfo
+
+if TYPE_CHECKING:
+    from av.frame import Frame
+    from av.packet import Packet
+
+    from .negotiation import TrackParameters
+    from .rtp.rtcp import SenderReport
+
+HISTORY_PACKETS: Final = {"video": 2048, "audio": 256}
+"""Two seconds at 4 Mbit/s in packets of 1,000 bytes, doubled; five seconds of audio."""
+HISTORY_SECONDS: Final = 2.0
+"""A retransmission later than that is of no use to a live picture."""
+DEFAULT_ROUND_TRIP_SECONDS: Final = 0.1
+"""Taken between two NACKs for one packet while the round trip is unknown; a receiver does not measure it by itself."""
+_NTP_FRACTION: Final = 1 << 32
+RANDOM_SEQUENCE_BITS: Final = 15
+"""The outgoing numbering begins in the lower half, so that it cannot wrap while a first viewer joins: a receiver that
+misses the packets before a wrap guesses the wrong SRTP rollover counter (RFC 3711 section 3.3.1)."""
+
+
+class SenderClock:
+    """What a publisher's sender reports say of its clocks: which RTP timestamp stands for which instant."""
+
+    __slots__ = ("arrival", "ntp_time", "timestamp")
+
+    def __init__(self, ntp_time: int, timestamp: int, arrival: float) -> None:
+        self.ntp_time = ntp_time
+        """64-bit NTP time by the publisher's own clock, so that its audio and video keep together."""
+        self.timestamp = timestamp
+        """In the outgoing numbering."""
+        self.arrival = arrival
+
+    def at(self, now: float, clock_rate: int) -> tuple[int, int]:
+        """Return NTP time and outgoing RTP timestamp of the instant `now`."""
+        elapsed = now - self.arrival
+        ntp_time = self.ntp_time + int(elapsed * _NTP_FRACTION)
+        return ntp_time & 0xFFFF_FFFF_FFFF_FFFF, (self.timestamp + int(elapsed * clock_rate)) & 0xFFFF_FFFF
+
+
+class Producer(MediaStreamTrack):
+    """Receive one published track and relay it.
+
+    Packets are rewritten here, once for all viewers: an SSRC and a numbering of our own, which go on when the
+    publisher's begin anew, and the sending time. As an aiortc track it gives decoded frames to whoever awaits `recv`.
+    """
+
+    def __init__(self, parameters: TrackParameters, relay: MediaRelay, label: str) -> None:
+        super().__init__()
+        self.kind = parameters.kind
+        self.parameters = parameters
+        self.info = TrackInfo(id=parameters.track_id, kind=parameters.kind, codec=parameters.codec.name, label=label)
+        self.ssrc = secrets.randbits(32)
+        """Of the outgoing stream, the same for every viewer."""
+        self.drops: Counter[str] = Counter()
+        self.packets = 0
+        self.octets = 0
+        self.clock: SenderClock | None = None
+        self.history: PacketHistory[ForwardedPacket] = PacketHistory(HISTORY_PACKETS[parameters.kind], HISTORY_SECONDS)
+        self.keyframes = KeyframeRequester()
+        self.nack = NackGenerator()
+        self.stats = ReceiveStats(parameters.codec.clock_rate)
+        self._relay = relay
+        self._codec = parameters.codec.name
+        self._payload_types = frozenset(codec.payload_type for codec in parameters.codecs)
+        self._abs_send_time = parameters.extensions.get(ABS_SEND_TIME)
+        self._sends_nacks = "nack" in parameters.feedback
+        self._unwrapper = SequenceUnwrapper()
+        self._rewriter: StreamRewriter | None = None
+
+    @property
+    def id(self) -> str:
+        """The publisher's own track id."""
+        return self.parameters.track_id
+
+    async def recv(self) -> Frame | Packet:
+        """Return the next decoded frame."""
+        raise NotImplementedError
+
+    def receive(self, data: bytes, header: RtpHeader, now: float, *, recovered: bool = False) -> None:
+        """Take one RTP packet of the track; `recovered` if it came by RTX."""
+        if header.payload_type not in self._payload_types:
+            self.drops["payload_type"] += 1
+            return
+        sequence = self._unwrapper.unwrap(header.sequence_number)
+        if self._rewriter is None:
+            self._rewriter = StreamRewriter(
+                sequence=secrets.randbits(RANDOM_SEQUENCE_BITS) + 0x10000, timestamp=header.timestamp
+            )
+        outgoing, timestamp = self._rewriter.map(sequence, header.timestamp)
+        known = self.history.get(seq16(outgoing), now)
+        if known is not None and known.sequence == outgoing:
+            self.drops["duplicate"] += 1
+            return
+        self.stats.add(sequence, header.timestamp, now, recovered=recovered)
+        if self._sends_nacks:
+            self.nack.add(sequence, now)
+        keyframe = self._is_keyframe(data, header)
+        if keyframe:
+            self.keyframes.keyframe_seen(now)
+        packet = ForwardedPacket(
+            self._rewritten(data, header, seq16(outgoing), timestamp, now),
+            outgoing,
+            timestamp,
+            header.payload_type,
+            header.payload_offset,
+            now,
+            marker=header.marker,
+            keyframe=keyframe,
+        )
+        self.packets += 1
+        self.octets += len(data) - header.payload_offset - header.padding
+        self.history.add(outgoing, packet, now)
+        self._relay.forward(self, packet)
+
+    def sender_report(self, report: SenderReport, now: float) -> None:
+        """Take the publisher's word on its clocks."""
+        self.stats.sender_report(report.ntp_time, report.rtp_timestamp, now)
+        if self._rewriter is not None:
+            _, timestamp = self._rewriter.map(self._unwrapper.last or 0, report.rtp_timestamp)
+            self.clock = SenderClock(report.ntp_time, timestamp, now)
+
+    def lost_packets(self, now: float) -> list[int]:
+        """Return the sequence numbers to ask for again now; what is given up becomes a keyframe request."""
+        lost = self.nack.due(now, DEFAULT_ROUND_TRIP_SECONDS)
+        if self.nack.take_given_up() and self.kind == "video":
+            self.keyframes.request(now)
+        return lost
+
+    def next_deadline(self) -> float | None:
+        """Return when `lost_packets` or the keyframe requester next has something to do, None for not at all."""
+        deadlines = [when for when in (self.nack.next_deadline(), self.keyframes.next_deadline()) if when is not None]
+        return min(deadlines, default=None)
+
+    def _is_keyframe(self, data: bytes, header: RtpHeader) -> bool:
+        if self.kind == "audio":
+            return True
+        end = header.payload_end(len(data))
+        found = codecs.is_keyframe(self._codec, memoryview(data)[header.payload_offset : end])
+        # A codec that cannot be told gets no gate: its decoder finds its own beginning.
+        return found is not False
+
+    def _rewritten(self, data: bytes, header: RtpHeader, sequence_number: int, timestamp: int, now: float) -> bytes:
+        rewritten = rewrite_header(
+            data,
+            payload_type=header.payload_type,
+            sequence_number=sequence_number,
+            timestamp=timestamp,
+            ssrc=self.ssrc,
+        )
+        if self._abs_send_time is None:
+            return rewritten
+        # Viewers estimate their own path by it, so it has to tell when the packet leaves here.
+        found = find_extension(data, header, self._abs_send_time)
+        if found is None or found[1] != 3:
+            return rewritten
+        offset = found[0]
+        return b"".join((rewritten[:offset], abs_send_time(now), rewritten[offset + 3 :]))
