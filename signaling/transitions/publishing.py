@@ -151,5 +151,5 @@ def _forget_feed(turn: Turn, feed: Feed) -> None:
     """Drop a feed and its subscriptions from the tables; the engine ends those with their feed."""
     for number in list(feed.subscriptions):
         fail_if_opening(turn, forget_subscription(turn, number), f"feed {feed.id} has ended")
-        turn.state.participants[feed.publisher].feed = None
+    turn.state.participants[feed.publisher].feed = None
     del turn.state.feeds[feed.id]

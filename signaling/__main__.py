@@ -1,0 +1,7 @@
+"""`python -m signaling` is the `aiosfu` command."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

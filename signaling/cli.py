@@ -1,0 +1,141 @@
+"""The `aiosfu` command: serve, device, view."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from . import config, logs
+from .app import Server, ServerStartError
+from .logs import EventLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .config import ServerConfig
+
+log = EventLog("signaling.cli")
+
+EXIT_OK = 0
+EXIT_CANNOT_START = 1
+EXIT_BAD_SETTING = 2
+
+DEMO_DEVICE_ID = "demo"
+DEMO_STOP_TIMEOUT_SECONDS = 1.0
+"""After which the demo device is killed: the whole server stops within two seconds."""
+
+_CLIENTS = {
+    "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
+    "view": ("signaling.client.cli_view", "watch devices from a terminal: numbers, recording, snapshot"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        if arguments.command == "serve":
+            return _serve_command(runner, arguments)
+        module = importlib.import_module(_CLIENTS[arguments.command][0])
+        return int(runner.run(module.run(arguments)))
+    return EXIT_OK
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aiosfu", description="A selective forwarding unit for live cameras.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server. Each option may also be set by the environment variable named with it.",
+        allow_abbrev=False,
+    )
+    config.add_arguments(serve)
+    for name, (module, text) in _CLIENTS.items():
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
+        if name in words[:1]:  # the clients' codecs take a second to import; the server does without them
+            importlib.import_module(module).add_arguments(command)
+    return parser
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  it is not to be had everywhere
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int:
+    flags = {name: value for name, value in vars(arguments).items() if name != "command"}
+    try:
+        settings = config.load(flags, os.environ)
+    except config.ConfigError as error:
+        print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
+        return EXIT_BAD_SETTING
+    logs.configure(settings.log_level)
+    try:
+        runner.run(serve(settings))
+    except ServerStartError as error:
+        print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
+        return EXIT_CANNOT_START
+    return EXIT_OK
+
+
+async def serve(settings: ServerConfig) -> None:
+    """Run a server until SIGINT or SIGTERM; raise `ServerStartError` when it cannot start."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows' loops have no signal handlers; there SIGINT arrives as KeyboardInterrupt.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopping.set)
+    server = Server(settings)
+    await server.start()
+    demo: asyncio.subprocess.Process | None = None
+    try:
+        if settings.demo:
+            demo = await _start_demo(server)
+        media = server.service.engine.port
+        print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
+        await stopping.wait()
+    finally:
+        if demo is None:
+            await server.stop()
+        else:
+            await asyncio.gather(server.stop(), _stop_demo(demo))
+
+
+async def _start_demo(server: Server) -> asyncio.subprocess.Process:
+    url = server.url.replace("http://", "ws://").rstrip("/")
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "signaling", "device"),
+        *("--server", url, "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in the terminal is for us; we end the device
+    )
+
+
+async def _stop_demo(device: asyncio.subprocess.Process) -> None:
+    if device.returncode is not None:
+        log.warning("demo_device_had_ended", status=device.returncode)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        device.terminate()
+    try:
+        async with asyncio.timeout(DEMO_STOP_TIMEOUT_SECONDS):
+            await device.wait()
+    except TimeoutError:
+        device.kill()
+        await device.wait()

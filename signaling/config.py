@@ -1,0 +1,240 @@
+"""Every setting of the server: one model; each field is a flag and an environment variable.
+
+A flag wins over the environment, which wins over the default. Flags and help are made from the fields.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import unquote
+
+import ifaddr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sfu import EngineSettings
+
+from .rooms import RoomLimits
+from .session import SessionSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENV_PREFIX = "AIOSFU_"
+MAX_LIST_ITEMS = 64
+"""Addresses or ICE servers; each is sent to every client."""
+
+_ICE_SERVER = re.compile(
+    r"(?P<scheme>stuns?|turns?):(?:(?P<user>[^:@]+):(?P<password>.+)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?P<port>:\d{1,5})?(?P<query>\?transport=(?:udp|tcp))?"
+)
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the text names it, what was given and what is allowed."""
+
+
+def _split(value: object) -> object:
+    """Read one string, as an environment variable is, as a list separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _address(value: object) -> str:
+    return str(ipaddress.ip_address(str(value)))
+
+
+def _ice_server(value: object) -> dict[str, str]:
+    """Return an RTCIceServer dictionary (W3C WebRTC section 4.2.3) for `stun:...` or `turn:user:password@...`."""
+    match = _ICE_SERVER.fullmatch(str(value))
+    if match is None or match["scheme"].startswith("turn") != (match["user"] is not None):
+        raise ValueError("not an ICE server")
+    server = {"urls": f"{match['scheme']}:{match['host']}{match['port'] or ''}{match['query'] or ''}"}
+    if match["user"] is not None:
+        server |= {"username": unquote(match["user"]), "credential": unquote(match["password"])}
+    return server
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, BeforeValidator(_address)], ...], BeforeValidator(_split), Field(max_length=MAX_LIST_ITEMS)
+]
+IceServers = Annotated[
+    tuple[Annotated[dict[str, str], BeforeValidator(_ice_server)], ...],
+    BeforeValidator(_split),
+    Field(max_length=MAX_LIST_ITEMS, repr=False),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+_PORT = "an integer from 0 to 65535"
+_COUNT = "an integer from 1 to 1000000"
+_SECONDS = "a number of seconds above 0, at most 3600"
+_ADDRESS = "IP addresses (in the environment separated by commas)"
+_ICE = "stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT, with ?transport=udp or tcp if need be"
+
+
+def _setting(default: Any, description: str, allowed: str) -> Any:  # noqa: ANN401  as pydantic.Field itself
+    return Field(default=default, description=description, json_schema_extra={"allowed": allowed})
+
+
+class ServerConfig(BaseModel):
+    """The settings of `aiosfu serve`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: Annotated[str, Field(min_length=1)] = _setting("127.0.0.1", "address to serve HTTP on", "an address or name")
+    port: Port = _setting(8002, "TCP port to serve HTTP on; 0 takes a free one", _PORT)
+    media_host: Addresses = _setting(
+        (), "local address for media; default: all of this machine's, and 127.0.0.1 when --host is loopback", _ADDRESS
+    )
+    media_port: Port = _setting(8003, "UDP port for all media; 0 takes a free one", _PORT)
+    announce: Addresses = _setting(
+        (), "address at which clients reach the media port, when behind NAT or in a container", _ADDRESS
+    )
+    ice_server: IceServers = _setting((), "STUN or TURN server that clients are told to use", _ICE)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "warning", "how much to log to stderr", "debug, info, warning or error"
+    )
+    demo: bool = _setting(default=False, description="also start a device with a test picture", allowed="true or false")
+
+    max_sessions: Count = _setting(2000, "clients connected at once", _COUNT)
+    max_rooms: Count = _setting(10_000, "rooms at once", _COUNT)
+    max_rooms_per_client: Count = _setting(16, "rooms that one WEB may open, or be in", _COUNT)
+    max_members_per_room: Count = _setting(1000, "clients in one room", _COUNT)
+    max_feeds: Count = _setting(1000, "publications at once", _COUNT)
+    max_subscriptions_per_client: Count = _setting(64, "feeds that one WEB may watch at once", _COUNT)
+    max_peers: Count = _setting(2000, "media connections at once", _COUNT)
+    rate_limit_per_second: Count = _setting(100, "messages a second that one client may send", _COUNT)
+    rate_limit_burst: Count = _setting(400, "messages that one client may send at once", _COUNT)
+    outbox_messages: Count = _setting(1024, "messages that may wait for a slow client before it is closed", _COUNT)
+    heartbeat_interval: Seconds = _setting(10.0, "time between pings", _SECONDS)
+    heartbeat_timeout: Seconds = _setting(20.0, "time without a pong after which a client is gone", _SECONDS)
+    id_in_use_timeout: Seconds = _setting(
+        2.0, "time for a client to answer a ping before a newer one takes its id", _SECONDS
+    )
+    connect_timeout: Seconds = _setting(20.0, "time from an SDP to a media connection", _SECONDS)
+    answer_timeout: Seconds = _setting(30.0, "time for a viewer to answer an offer", _SECONDS)
+    consent_timeout: Seconds = _setting(30.0, "time without a packet after which a media connection is gone", _SECONDS)
+
+    def engine_settings(self) -> EngineSettings:
+        """Return the media side's share."""
+        return EngineSettings(
+            hosts=self._media_hosts(),
+            port=self.media_port,
+            announce=self.announce,
+            connect_timeout=self.connect_timeout,
+            answer_timeout=self.answer_timeout,
+            consent_timeout=self.consent_timeout,
+            max_peers=self.max_peers,
+        )
+
+    def room_limits(self) -> RoomLimits:
+        """Return the rooms' share."""
+        return RoomLimits(
+            rooms=self.max_rooms,
+            rooms_per_client=self.max_rooms_per_client,
+            members_per_room=self.max_members_per_room,
+            feeds=self.max_feeds,
+            subscriptions_per_client=self.max_subscriptions_per_client,
+        )
+
+    def session_settings(self) -> SessionSettings:
+        """Return the sessions' share."""
+        return SessionSettings(
+            rate_per_second=self.rate_limit_per_second,
+            burst_messages=self.rate_limit_burst,
+            outbox_messages=self.outbox_messages,
+            heartbeat_interval_seconds=self.heartbeat_interval,
+            heartbeat_timeout_seconds=self.heartbeat_timeout,
+        )
+
+    def _media_hosts(self) -> tuple[str, ...]:
+        given = [host for host in self.media_host if not ipaddress.ip_address(host).is_unspecified]
+        if given and len(given) == len(self.media_host):
+            return tuple(given)
+        found = [*given, *machine_addresses()]
+        if is_loopback(self.host) or not found:
+            found.insert(0, "127.0.0.1")
+        return tuple(dict.fromkeys(found))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine and nothing else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def machine_addresses() -> list[str]:
+    """Return the machine's IPv4 and global IPv6 addresses that another machine could reach."""
+    found: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for entry in adapter.ips:
+            text = entry.ip if isinstance(entry.ip, str) else entry.ip[0]
+            address = ipaddress.ip_address(text)
+            unusable = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+            if not unusable and (address.version == 4 or address.is_global):
+                found.append(text)
+    return found
+
+
+# --- from the command line and the environment ----------------------------------------------------------------------
+
+
+def flag_name(field: str) -> str:
+    """Return a field's flag, such as `--media-port`."""
+    return "--" + field.replace("_", "-")
+
+
+def env_name(field: str) -> str:
+    """Return a field's environment variable, such as `AIOSFU_MEDIA_PORT`."""
+    return ENV_PREFIX + field.upper()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every field. What is not given is absent from the result."""
+    for name, field in ServerConfig.model_fields.items():
+        options: dict[str, Any] = {
+            "dest": name,
+            "default": argparse.SUPPRESS,
+            "help": f"{field.description} ({_default_text(field.default)}{env_name(name)})",
+        }
+        if field.annotation is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif get_origin(field.annotation) is tuple:
+            options |= {"action": "append", "metavar": name.rsplit("_", 1)[-1].upper()}
+        elif get_origin(field.annotation) is Literal:
+            options["metavar"] = "|".join(get_args(field.annotation))
+        else:
+            options["metavar"] = getattr(field.annotation, "__name__", "value").upper()
+        parser.add_argument(flag_name(name), **options)
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> ServerConfig:
+    """Return the settings, or raise `ConfigError` for the first that cannot be used."""
+    values: dict[str, object] = {}
+    for name in ServerConfig.model_fields:
+        if name in flags:
+            values[name] = flags[name]
+        elif environ.get(env_name(name)):
+            values[name] = environ[env_name(name)]
+    try:
+        return ServerConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(_explain(str(first["loc"][0]), first["input"])) from None
+
+
+def _explain(name: str, given: object) -> str:
+    extra = ServerConfig.model_fields[name].json_schema_extra
+    allowed = extra["allowed"] if isinstance(extra, dict) else "something else"
+    # A TURN password must not end up on a screen or in a log.
+    shown = re.sub(r"(turns?:).*@", r"\1***@", str(given)) if name == "ice_server" else str(given)
+    return f"{flag_name(name)} ({env_name(name)}): got {shown!r}, expected {allowed}"
+
+
+def _default_text(default: object) -> str:
+    return "" if default in ((), False) else f"default {default}; "

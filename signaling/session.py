@@ -1,0 +1,270 @@
+"""Session: one client's WebSocket: a reader, a bounded outbox with its one writer, and a heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from . import protocol
+from .limits import TokenBucket
+from .logs import EventLog
+from .protocol import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .effects import Client
+    from .service import Service
+
+log = EventLog("signaling.session")
+
+CLOSE_TIMEOUT_SECONDS = 0.5
+"""For the client's half of the closing handshake; the server has two seconds to stop."""
+FLUSH_TIMEOUT_SECONDS = 0.5
+"""For what is still in the outbox when a session ends."""
+TOO_BIG_LINGER_SECONDS = 0.5
+"""A close with unread data resets the connection, and the client might never read why: drain for a moment."""
+ABUSE_RATE_PER_SECOND = 5.0
+ABUSE_BURST_MESSAGES = 200.0
+"""Messages over the rate limit that are answered before the socket is closed."""
+HEARTBEAT_LOST = 4408
+"""Close code when no pong comes; the client will hardly see it."""
+
+_BEAT = b"beat"
+_PROBE = b"probe"
+
+_LAST_WORDS: Mapping[int, protocol.Error] = {
+    WSCloseCode.MESSAGE_TOO_BIG: protocol.Error(
+        code=ErrorCode.MESSAGE_TOO_BIG, message=f"a message has at most {protocol.MAX_MESSAGE_BYTES} bytes"
+    ),
+    WSCloseCode.INVALID_TEXT: protocol.Error(code=ErrorCode.BAD_JSON, message="the message is not UTF-8"),
+}
+
+
+class SignalingSocket(web.WebSocketResponse):
+    """A WebSocket that says in the protocol's own words why a bad frame closes it.
+
+    aiohttp itself closes on an oversized or undecodable frame; a browser would see a bare close code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            timeout=CLOSE_TIMEOUT_SECONDS,
+            autoping=False,  # the session times pongs itself
+            compress=False,  # SDP is small, and a bomb needs no defusing where nothing is inflated
+            max_msg_size=protocol.MAX_MESSAGE_BYTES,
+        )
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """Close, with an `error` event first where the client broke the framing."""
+        words = _LAST_WORDS.get(code)
+        if words is not None and not self.closed:
+            with contextlib.suppress(ConnectionError):
+                await self.send_str(protocol.encode(words))
+                await asyncio.sleep(TOO_BIG_LINGER_SECONDS)
+        return await super().close(code=code, message=message, drain=drain)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What a session allows its client."""
+
+    rate_per_second: float = 100.0
+    burst_messages: int = 400
+    outbox_messages: int = 1024
+    heartbeat_interval_seconds: float = 10.0
+    heartbeat_timeout_seconds: float = 20.0
+
+
+class _Kind(Enum):
+    TEXT = auto()
+    PING = auto()
+    PONG = auto()
+    END = auto()
+
+
+class _Frame(NamedTuple):
+    kind: _Kind
+    text: str = ""
+    payload: bytes = b""
+
+
+class _Ending(NamedTuple):
+    code: int
+    reason: str
+    flush: bool
+
+
+class Session:
+    """One client's socket, from its admission to its end."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        client: Client,
+        service: Service,
+        settings: SessionSettings,
+    ) -> None:
+        self.client = client
+        self.dropped_messages = 0
+        """Messages over the rate limit."""
+        self._socket = socket
+        self._transport = transport
+        self._service = service
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[_Ending] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        # One place is kept for the END frame, so that it always fits.
+        self._outbox: asyncio.Queue[_Frame] = asyncio.Queue(settings.outbox_messages + 1)
+        now = self._loop.time()
+        self._rate = TokenBucket(settings.rate_per_second, settings.burst_messages, now)
+        self._abuse = TokenBucket(ABUSE_RATE_PER_SECOND, ABUSE_BURST_MESSAGES, now)
+        self._last_pong = now
+        self._probe: asyncio.Event | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- what the service asks of it ------------------------------------------------------------------------------
+
+    def send(self, text: str) -> None:
+        """Queue one message; never blocks. A client that is too slow for its queue is closed."""
+        self._put(_Frame(_Kind.TEXT, text=text))
+
+    def stop(self, code: int, reason: str, *, flush: bool = True) -> None:
+        """Close soon, after what is queued if `flush`. The first call decides."""
+        if not self._ending.done():
+            self._ending.set_result(_Ending(code, reason, flush))
+
+    async def is_alive(self, timeout: float) -> bool:  # noqa: ASYNC109  the wait is the question
+        """Return whether the client answers a ping within `timeout` seconds."""
+        if self._ending.done():
+            return False
+        probe = self._probe
+        if probe is None:
+            probe = self._probe = asyncio.Event()
+            self._put(_Frame(_Kind.PING, payload=_PROBE))
+        waits = [asyncio.create_task(probe.wait()), asyncio.create_task(self._closed.wait())]
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return probe.is_set()
+
+    async def wait_closed(self) -> None:
+        """Return when the socket is closed and the tasks have ended."""
+        await self._closed.wait()
+
+    # --- its life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the client until its socket or the service ends it."""
+        reader = asyncio.create_task(self._read(), name=f"session-read-{self.client.id}")
+        writer = asyncio.create_task(self._write(), name=f"session-write-{self.client.id}")
+        self._timer = self._loop.call_later(self._settings.heartbeat_interval_seconds, self._beat)
+        ends: set[asyncio.Future[Any]] = {reader, writer, self._ending}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.stop(WSCloseCode.OK, "")
+            self._timer.cancel()
+            self._service.gone(self)
+            try:
+                await self._finish(reader, writer, self._ending.result())
+            finally:
+                self._closed.set()
+
+    async def _finish(self, reader: asyncio.Task[None], writer: asyncio.Task[None], ending: _Ending) -> None:
+        reader.cancel()
+        if ending.flush:
+            self._outbox.put_nowait(_Frame(_Kind.END))
+            await asyncio.wait({writer}, timeout=FLUSH_TIMEOUT_SECONDS)
+        writer.cancel()
+        for result in await asyncio.gather(reader, writer, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.bug("session_task_failed", result, client=self.client.id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT_SECONDS):
+                await self._socket.close(code=ending.code, message=ending.reason.encode())
+        if self._transport is not None and self._transport.get_write_buffer_size() > 0:
+            self._transport.abort()  # a peer that does not read would keep the socket for ever
+        log.debug("session_closed", client=self.client.id, code=ending.code, dropped=self.dropped_messages)
+
+    def _put(self, frame: _Frame) -> None:
+        if self._ending.done():
+            return
+        if self._outbox.qsize() >= self._settings.outbox_messages:
+            log.warning("outbox_full", client=self.client.id, messages=self._outbox.qsize())
+            self.stop(WSCloseCode.POLICY_VIOLATION, "this client reads too slowly", flush=False)
+            return
+        self._outbox.put_nowait(frame)
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                frame = await self._outbox.get()
+                match frame.kind:
+                    case _Kind.TEXT:
+                        await self._socket.send_str(frame.text)
+                    case _Kind.PING:
+                        await self._socket.ping(frame.payload)
+                    case _Kind.PONG:
+                        await self._socket.pong(frame.payload)
+                    case _Kind.END:
+                        return
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
+                return
+            if message.type is WSMsgType.PONG:
+                self._take_pong(message.data)
+            elif self._is_within_rate():
+                if message.type is WSMsgType.TEXT:
+                    self._service.receive(self, message.data)
+                elif message.type is WSMsgType.BINARY:
+                    self._fail(ErrorCode.BAD_JSON, "expected a text frame, got a binary one")
+                else:
+                    self._put(_Frame(_Kind.PONG, payload=message.data))
+            # aiohttp hands out what is buffered without a pause; a burst must not hold up others' media.
+            await asyncio.sleep(0)
+
+    def _is_within_rate(self) -> bool:
+        now = self._loop.time()
+        if self._rate.take(now):
+            return True
+        self.dropped_messages += 1
+        if self._abuse.take(now):
+            rate = self._settings.rate_per_second
+            self._fail(ErrorCode.RATE_LIMITED, f"at most {rate:g} messages a second; this one was dropped")
+        else:
+            log.warning("rate_limit_abused", client=self.client.id, dropped=self.dropped_messages)
+            self.stop(WSCloseCode.POLICY_VIOLATION, "too many messages")
+        return False
+
+    def _fail(self, code: ErrorCode, message: str) -> None:
+        self.send(protocol.encode(protocol.Error(code=code, message=message)))
+
+    def _take_pong(self, payload: bytes) -> None:
+        self._last_pong = self._loop.time()
+        if payload == _PROBE and self._probe is not None:
+            self._probe.set()
+            self._probe = None
+
+    def _beat(self) -> None:
+        silent = self._loop.time() - self._last_pong
+        left = self._settings.heartbeat_timeout_seconds - silent
+        if left <= 0:
+            log.info("heartbeat_lost", client=self.client.id, seconds=round(silent, 1))
+            self.stop(HEARTBEAT_LOST, "no pong", flush=False)
+            return
+        self._put(_Frame(_Kind.PING, payload=_BEAT))
+        self._timer = self._loop.call_later(min(self._settings.heartbeat_interval_seconds, left), self._beat)
