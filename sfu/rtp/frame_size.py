@@ -22,7 +22,9 @@ def vp8_frame_size(frame: bytes) -> tuple[int, int] | None:
     """Return width and height in a VP8 keyframe's first ten bytes (RFC 6386 section 9.1), or None."""
     if len(frame) < 10 or frame[0] & 1 or frame[3:6] != _VP8_START_CODE:
         return None
-    return int.from_bytes(frame[6:8], "little") & 0x3FFF, int.from_bytes(frame[8:10], "little") & 0x3FFF
+    width = int.from_bytes(frame[6:8], "little") & 0x3FFF  # the two bits above are the scale to show it at
+    height = int.from_bytes(frame[8:10], "little") & 0x3FFF
+    return (width, height) if width and height else None
 
 
 def vp9_frame_size(frame: bytes) -> tuple[int, int] | None:

@@ -48,7 +48,7 @@ class RtpHeader:
 
     def __init__(
         self,
-        marker: bool,  # noqa: FBT001 - likewise
+        marker: bool,  # noqa: FBT001 - built once a packet, by parse_header only; keywords cost too much time
         payload_type: int,
         sequence_number: int,
         timestamp: int,
