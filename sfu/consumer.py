@@ -120,8 +120,7 @@ class Consumer:
 
     def request_keyframe(self, now: float) -> None:
         """Pass on that the viewer cannot decode what it has; requests of many viewers become one."""
-        if self.producer.kind == "video":
-            self.producer.keyframes.request(now)
+        self.producer.request_keyframe(now)
 
     def handle_report(self, block: ReportBlock, now: float) -> None:
         """Take what the viewer says about the track."""

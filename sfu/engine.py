@@ -125,7 +125,7 @@ class Engine:
         peer = self._new_peer(
             f"feed {feed}", lambda: self._publisher_connected(feed), lambda reason: self._feed_lost(feed, reason)
         )
-        publisher = Publisher(parsed, self.relay, peer.send_rtcp, lambda: self._feed_flows(feed))
+        publisher = Publisher(parsed, self.relay, peer.send_rtcp, peer.wake, lambda: self._feed_flows(feed))
         peer.media = publisher
         self._feeds[feed] = Feed(feed, peer, publisher)
         answer = build_answer(parsed, peer.local_transport(_session_id(), self._candidates()))
@@ -154,7 +154,7 @@ class Engine:
             lambda: self._subscriber_connected(subscription),
             lambda reason: self._subscription_lost(subscription, reason),
         )
-        subscriber = Subscriber(producers, self.relay, f"feed-{feed}", peer.send_rtcp, source.peer.wake)
+        subscriber = Subscriber(producers, self.relay, f"feed-{feed}", peer.send_rtcp)
         peer.media = subscriber
         opened = Subscription(subscription, source, peer, subscriber)
         self._subscriptions[subscription] = opened

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
-
-from aiortc import MediaStreamTrack
 
 from .forwarding.history import PacketHistory
 from .forwarding.keyframes import KeyframeRequester
 from .forwarding.nack import NackGenerator
 from .forwarding.receive_stats import ReceiveStats
 from .forwarding.rewriter import StreamRewriter
-from .relay import ForwardedPacket, MediaRelay
+from .frames import DecodableTrack
+from .relay import ForwardedPacket
 from .rtp import codecs
 from .rtp.extensions import ABS_SEND_TIME, abs_send_time, find_extension
 from .rtp.packet import RtpHeader, rewrite_header
@@ -21,10 +21,10 @@ from .rtp.sequence import SequenceUnwrapper, seq16
 from .values import TrackInfo
 
 if TYPE_CHECKING:
-    from av.frame import Frame
-    from av.packet import Packet
+    from collections.abc import Callable
 
     from .negotiation import TrackParameters
+    from .relay import MediaRelay
     from .rtp.rtcp import SenderReport
 
 HISTORY_PACKETS: Final = {"video": 2048, "audio": 256}
@@ -58,16 +58,17 @@ class SenderClock:
         return ntp_time & 0xFFFF_FFFF_FFFF_FFFF, (self.timestamp + int(elapsed * clock_rate)) & 0xFFFF_FFFF
 
 
-class Producer(MediaStreamTrack):
+class Producer(DecodableTrack):
     """Receive one published track and relay it.
 
     Packets are rewritten here, once for all viewers: an SSRC and a numbering of our own, which go on when the
     publisher's begin anew, and the sending time. As an aiortc track it gives decoded frames to whoever awaits `recv`.
     """
 
-    def __init__(self, parameters: TrackParameters, relay: MediaRelay, label: str) -> None:
-        super().__init__()
-        self.kind = parameters.kind
+    def __init__(
+        self, parameters: TrackParameters, relay: MediaRelay, label: str, keyframe_wanted: Callable[[], None]
+    ) -> None:
+        super().__init__(parameters.codec, relay)
         self.parameters = parameters
         self.info = TrackInfo(id=parameters.track_id, kind=parameters.kind, codec=parameters.codec.name, label=label)
         self.ssrc = secrets.randbits(32)
@@ -81,6 +82,7 @@ class Producer(MediaStreamTrack):
         self.nack = NackGenerator()
         self.stats = ReceiveStats(parameters.codec.clock_rate)
         self._relay = relay
+        self._keyframe_wanted = keyframe_wanted
         self._codec = parameters.codec.name
         self._payload_types = frozenset(codec.payload_type for codec in parameters.codecs)
         self._abs_send_time = parameters.extensions.get(ABS_SEND_TIME)
@@ -93,9 +95,15 @@ class Producer(MediaStreamTrack):
         """The publisher's own track id."""
         return self.parameters.track_id
 
-    async def recv(self) -> Frame | Packet:
-        """Return the next decoded frame."""
-        raise NotImplementedError
+    def request_keyframe(self, now: float) -> None:
+        """Ask the publisher for a keyframe, soon and together with whoever else asks. Nothing for audio."""
+        if self.kind == "video":
+            self.keyframes.request(now)
+            self._keyframe_wanted()
+
+    def decoder_wants_keyframe(self) -> None:
+        """Ask for a keyframe on behalf of a Python consumer, who has no clock of the peer's."""
+        self.request_keyframe(time.monotonic())
 
     def receive(self, data: bytes, header: RtpHeader, now: float, *, recovered: bool = False) -> None:
         """Take one RTP packet of the track; `recovered` if it came by RTX."""

@@ -44,7 +44,7 @@ _GENERATED_ID: Final = re.compile(r"\{?[0-9a-f-]{32,36}\}?|(audio|video)-.*", re
 class Publisher:
     """Receive what one peer publishes.
 
-    `first_packet` is called once, with the time, when authentic media begins to flow.
+    `first_packet` is called once, when authentic media begins to flow; `wake` when something is due before the timer.
     """
 
     def __init__(
@@ -52,11 +52,12 @@ class Publisher:
         offer: PublisherOffer,
         relay: MediaRelay,
         send_rtcp: Callable[[bytes], None],
+        wake: Callable[[], None],
         first_packet: Callable[[], None],
     ) -> None:
         self.drops: Counter[str] = Counter()
         self.stream_id = offer.stream_id
-        self.producers: tuple[Producer, ...] = _producers(offer, relay)
+        self.producers: tuple[Producer, ...] = _producers(offer, relay, wake)
         self._ssrc = secrets.randbits(32)
         self._send_rtcp = send_rtcp
         self._first_packet: Callable[[], None] | None = first_packet
@@ -227,7 +228,7 @@ class Publisher:
         return []
 
 
-def _producers(offer: PublisherOffer, relay: MediaRelay) -> tuple[Producer, ...]:
+def _producers(offer: PublisherOffer, relay: MediaRelay, wake: Callable[[], None]) -> tuple[Producer, ...]:
     """Make a producer a track, labelled by its id where a person chose that, else by kind and number."""
     producers = []
     numbers: Counter[str] = Counter()
@@ -235,7 +236,7 @@ def _producers(offer: PublisherOffer, relay: MediaRelay) -> tuple[Producer, ...]
         numbers[track.kind] += 1
         generated = _GENERATED_ID.fullmatch(track.track_id)
         label = f"{track.kind} {numbers[track.kind]}" if generated else track.track_id
-        producers.append(Producer(track, relay, label))
+        producers.append(Producer(track, relay, label, wake))
     return tuple(producers)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiortc.contrib import media
 
+from .frames import DecodableTrack
+
 if TYPE_CHECKING:
     from aiortc import MediaStreamTrack
 
@@ -59,6 +61,8 @@ class MediaRelay(media.MediaRelay):
 
     def __init__(self) -> None:
         super().__init__()
+        # Who awaits decoded frames of which track; the track decodes only while there is somebody.
+        self._readers: dict[DecodableTrack, set[MediaStreamTrack]] = {}
         # Replaced, not changed, so that a sink may leave while a packet is handed round.
         self._sinks: dict[MediaStreamTrack, tuple[PacketSink, ...]] = {}
 
@@ -82,3 +86,22 @@ class MediaRelay(media.MediaRelay):
         """Hand one packet of `track` to every sink."""
         for sink in self._sinks.get(track, ()):
             sink.forward(packet)
+
+    def subscribe(self, track: MediaStreamTrack, buffered: bool = True) -> MediaStreamTrack:  # noqa: FBT001, FBT002
+        """Return a track that gives the decoded frames of `track`, as aiortc's `MediaRelay.subscribe` does.
+
+        A published track is decoded from the first such call until the last returned track is stopped.
+        """
+        proxy = super().subscribe(track, buffered)
+        if isinstance(track, DecodableTrack):
+            self._readers.setdefault(track, set()).add(proxy)
+            proxy.once("ended", lambda: self._reader_left(track, proxy))
+            track.start_decoding()
+        return proxy
+
+    def _reader_left(self, track: DecodableTrack, proxy: MediaStreamTrack) -> None:
+        readers = self._readers.get(track, set())
+        readers.discard(proxy)
+        if not readers:
+            self._readers.pop(track, None)
+            track.stop_decoding()

@@ -35,10 +35,7 @@ FIRST_REPORT_SECONDS: Final = 0.1
 
 
 class Subscriber:
-    """Send tracks of one feed to one viewer.
-
-    `keyframe_wanted` is called when a producer has a keyframe request to send, with the producer.
-    """
+    """Send tracks of one feed to one viewer."""
 
     def __init__(
         self,
@@ -46,7 +43,6 @@ class Subscriber:
         relay: MediaRelay,
         cname: str,
         send_rtcp: Callable[[bytes], None],
-        keyframe_wanted: Callable[[], None],
     ) -> None:
         self.drops: Counter[str] = Counter()
         self.offered: tuple[SentTrack, ...] = _sent_tracks(producers, cname)
@@ -55,7 +51,6 @@ class Subscriber:
         self._relay = relay
         self._cname = cname
         self._send_rtcp = send_rtcp
-        self._keyframe_wanted = keyframe_wanted
         self._answer: SubscriberAnswer | None = None
         self._by_ssrc: dict[int, Consumer] = {}
         self._next_report = 0.0
@@ -85,7 +80,6 @@ class Subscriber:
             consumer.request_keyframe(now)
         self.consumers = tuple(consumers)
         self._next_report = now + FIRST_REPORT_SECONDS
-        self._keyframe_wanted()
 
     def handle_rtp(self, data: bytes, now: float) -> None:  # noqa: ARG002  the peer connection's common interface
         """Refuse media: a viewer has none to send here."""
@@ -147,7 +141,6 @@ class Subscriber:
             consumer = self._by_ssrc.get(ssrc)
             if consumer is not None:
                 consumer.request_keyframe(now)
-        self._keyframe_wanted()
 
 
 def _sent_tracks(producers: Sequence[Producer], cname: str) -> tuple[SentTrack, ...]:
