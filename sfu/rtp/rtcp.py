@@ -67,6 +67,7 @@ __all__ = [
     "SourceDescription",
     "TransportFeedback",
     "encode_compound",
+    "encode_datagrams",
     "from_ntp",
     "middle_32",
     "parse_rtcp",
@@ -75,11 +76,29 @@ __all__ = [
 
 MAX_COMPOUND_PACKETS = 128
 """Packets in one datagram. A browser with sixteen tracks sends some forty; more is meant to cost time."""
+MAX_DATAGRAM_BYTES = 1150
+"""Of one RTCP compound that we send: with SRTCP's index and tag and UDP over IPv6 it is below 1,280, which every path
+carries."""
 
 
 def encode_compound(packets: Iterable[RtcpPacket]) -> bytes:
     """Return the packets one after the other, as one datagram carries them."""
     return b"".join(packet.encode() for packet in packets)
+
+
+def encode_datagrams(packets: Iterable[RtcpPacket], max_bytes: int = MAX_DATAGRAM_BYTES) -> list[bytes]:
+    """Return the packets in order, in as few datagrams of `max_bytes` as they fit; one that is longer has its own.
+
+    The datagrams are reduced-size RTCP (RFC 5506): the later ones need not begin with a report.
+    """
+    datagrams: list[bytes] = []
+    for packet in packets:
+        data = packet.encode()
+        if datagrams and len(datagrams[-1]) + len(data) <= max_bytes:
+            datagrams[-1] += data
+        else:
+            datagrams.append(data)
+    return datagrams
 
 
 def parse_rtcp(data: bytes) -> list[RtcpPacket]:

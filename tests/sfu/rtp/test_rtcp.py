@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from sfu.rtp.rtcp import (
     SourceDescription,
     TransportFeedback,
     encode_compound,
+    encode_datagrams,
     from_ntp,
     middle_32,
     parse_rtcp,
@@ -93,6 +95,16 @@ def test_round_trip(packets: st.SearchStrategy[RtcpPacket]) -> None:
 @given(st.lists(PACKETS, max_size=6))
 def test_compounds_round_trip(packets: list[RtcpPacket]) -> None:
     assert parse_rtcp(encode_compound(packets)) == packets
+
+
+@given(st.lists(PACKETS, max_size=12), st.integers(100, 2000))
+def test_datagrams_hold_all_packets_in_order_and_bounds(packets: list[RtcpPacket], max_bytes: int) -> None:
+    datagrams = encode_datagrams(packets, max_bytes)
+    assert b"".join(datagrams) == encode_compound(packets)
+    for datagram in datagrams:
+        assert len(datagram) <= max_bytes or len(parse_rtcp(datagram)) == 1
+    for earlier, later in itertools.pairwise(datagrams):
+        assert len(earlier) + len(parse_rtcp(later)[0].encode()) > max_bytes
 
 
 @given(SENDER_REPORTS)
