@@ -1,0 +1,235 @@
+"""Any interleaving of clients and engine keeps the tables consistent and the promises to clients kept."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from signaling import effects, protocol
+from signaling.effects import Client, Fail, Send
+from signaling.protocol import ErrorCode, Role
+from signaling.rooms import RoomLimits, Rooms
+from signaling.state import FeedState
+
+if TYPE_CHECKING:
+    from signaling.effects import EngineEffect, RoomsEvent
+
+CLIENTS = [Client(Role.WEB, name) for name in "ab"] + [Client(Role.DEVICE, name) for name in "xyz"]
+SMALL = st.integers(1, 40)
+client = st.sampled_from(CLIENTS)
+
+
+class RoomsMachine(RuleBasedStateMachine):
+    """Clients do anything at any time; the engine is a queue of calls, answered in any order within a lane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms = Rooms(itertools.count(1).__next__, RoomLimits(rooms_per_client=3, members_per_room=4))
+        self.pending: list[EngineEffect] = []
+        self.feeds: set[int] = set()
+        """What the engine has."""
+        self.subscriptions: dict[int, int] = {}
+        self.heard: dict[Client, set[tuple[int, int]]] = {}
+        """What each WEB was told to listen to, as (room, feed)."""
+
+    def run(self, event: RoomsEvent) -> None:
+        going = event.client if isinstance(event, effects.ClientGone) else None
+        for effect in self.rooms.handle(event):
+            if isinstance(effect, (Send, Fail)):
+                assert effect.client != going, "a client that is gone is told something"
+                assert effect.client in self.heard, f"nobody there to hear {effect}"
+                if isinstance(effect, Send):
+                    self.note(effect)
+            else:
+                self.pending.append(effect)
+
+    def note(self, effect: Send) -> None:
+        known = self.heard[effect.client]
+        if isinstance(effect.event, protocol.StartListening):
+            key = (effect.event.room_id, effect.event.feed)
+            assert key not in known, "announced twice"
+            known.add(key)
+        elif isinstance(effect.event, protocol.StopListening):
+            known.remove((effect.event.room_id, effect.event.feed))
+        elif isinstance(effect.event, protocol.Left):
+            known -= {key for key in known if key[0] == effect.event.room_id}
+
+    # --- clients
+
+    @rule(who=client)
+    def connect(self, who: Client) -> None:
+        if who not in self.heard:
+            self.heard[who] = set()
+            self.run(effects.ClientConnected(who))
+
+    @rule(who=client)
+    def vanish(self, who: Client) -> None:
+        self.run(effects.ClientGone(who))
+        self.heard.pop(who, None)
+
+    def ask(self, event: effects.ClientRequest) -> None:
+        if event.client in self.heard:
+            self.run(event)
+
+    @rule(who=client)
+    def create(self, who: Client) -> None:
+        if who.role is Role.WEB:
+            self.ask(effects.RoomRequested(who))
+
+    def some_room(self, pick: int) -> int:
+        rooms = list(self.rooms.state.rooms)
+        return rooms[pick % len(rooms)] if rooms else pick
+
+    def some_feed(self, pick: int) -> int:
+        feeds = list(self.rooms.state.feeds)
+        return feeds[pick % len(feeds)] if feeds else pick
+
+    @rule(who=client, pick=SMALL)
+    def join(self, who: Client, pick: int) -> None:
+        self.ask(effects.JoinRequested(who, self.some_room(pick)))
+
+    @rule(who=client, pick=SMALL)
+    def invite(self, who: Client, pick: int) -> None:
+        if who.role is Role.WEB:
+            self.ask(effects.InviteRequested(who, self.some_room(pick)))
+
+    @rule(who=client)
+    def offer(self, who: Client) -> None:
+        self.ask(effects.OfferReceived(who, "v=0"))
+
+    @rule(who=client, pick=SMALL, other=SMALL)
+    def subscribe(self, who: Client, pick: int, other: int) -> None:
+        if who.role is Role.WEB:
+            self.ask(effects.SubscribeRequested(who, self.some_room(pick), self.some_feed(other)))
+
+    @rule(who=client, pick=st.none() | SMALL)
+    def answer(self, who: Client, pick: int | None) -> None:
+        self.ask(effects.AnswerReceived(who, "v=0", None if pick is None else self.some_feed(pick)))
+
+    @rule(who=client)
+    def unpublish(self, who: Client) -> None:
+        self.ask(effects.UnpublishRequested(who))
+
+    @rule(who=client, pick=st.none() | SMALL)
+    def leave(self, who: Client, pick: int | None) -> None:
+        self.ask(effects.LeaveRequested(who, None if pick is None else self.some_room(pick)))
+
+    # --- the engine
+
+    @rule(pick=SMALL, works=st.booleans(), final=st.booleans())
+    def engine_call(self, pick: int, works: bool, final: bool) -> None:  # noqa: FBT001  hypothesis calls it
+        if not self.pending:
+            return
+        chosen = self.pending[pick % len(self.pending)]
+        # The first of those about the same thing: the service keeps their order.
+        effect = next(other for other in self.pending if lane(other) == lane(chosen))
+        self.pending.remove(effect)
+        result = self.perform(effect, works=works, final=final)
+        if result is not None:
+            self.run(result)
+
+    def perform(self, effect: EngineEffect, *, works: bool, final: bool) -> RoomsEvent | None:
+        result: RoomsEvent | None = None
+        match effect:
+            case effects.Publish(feed) if works:
+                self.feeds.add(feed)
+                result = effects.PublishDone(feed, "v=0", ())
+            case effects.Publish(feed):
+                result = effects.PublishFailed(feed, ErrorCode.BAD_SDP, "m")
+            case effects.Unpublish(feed):
+                self.end_feed(feed)
+            case effects.Subscribe(number, feed) if works and feed in self.feeds:
+                self.subscriptions[number] = feed
+                result = effects.SubscribeDone(number, "v=0")
+            case effects.Subscribe(number):
+                result = effects.SubscribeFailed(number, ErrorCode.FEED_NOT_FOUND, "m")
+            case effects.Accept(number) if works and number in self.subscriptions:
+                result = effects.AnswerDone(number)
+            case effects.Accept(number):
+                gone = number not in self.subscriptions
+                result = effects.AnswerFailed(number, ErrorCode.BAD_SDP, "m", final=final or gone)
+            case effects.Unsubscribe(number):
+                self.subscriptions.pop(number, None)
+        return result
+
+    def end_feed(self, feed: int) -> None:
+        self.feeds.discard(feed)
+        self.subscriptions = {number: of for number, of in self.subscriptions.items() if of != feed}
+
+    @rule(pick=SMALL)
+    def media_flows(self, pick: int) -> None:
+        if self.feeds:
+            self.run(effects.FeedFlowing(sorted(self.feeds)[pick % len(self.feeds)], ()))
+
+    @rule(pick=SMALL)
+    def media_dies(self, pick: int) -> None:
+        if self.feeds:
+            feed = sorted(self.feeds)[pick % len(self.feeds)]
+            self.end_feed(feed)
+            self.run(effects.FeedLost(feed))
+
+    @rule(pick=SMALL)
+    def subscription_dies(self, pick: int) -> None:
+        if self.subscriptions:
+            number = sorted(self.subscriptions)[pick % len(self.subscriptions)]
+            del self.subscriptions[number]
+            self.run(effects.SubscriptionLost(number))
+
+    @rule()
+    def stop(self) -> None:
+        self.run(effects.ServerStopping())
+        assert not self.rooms.state.rooms
+        assert not self.rooms.state.feeds
+
+    # --- what always holds
+
+    @invariant()
+    def tables_agree(self) -> None:
+        self.rooms.check()
+
+    @invariant()
+    def clients_know_what_flows(self) -> None:
+        state = self.rooms.state
+        announced = {
+            (web, room.id, feed)
+            for room in state.rooms.values()
+            for feed, webs in room.announced.items()
+            for web in webs
+        }
+        assert announced == {(web, *key) for web, keys in self.heard.items() for key in keys}
+        for room in state.rooms.values():
+            for member in room.members:
+                feed = state.participants[member].feed
+                if feed is not None and state.feeds[feed].state is FeedState.FLOWING:
+                    others = {web for web in room.webs() if web != member}
+                    assert set(room.announced.get(feed, ())) == others
+
+    @invariant()
+    def nobody_streams_to_nobody(self) -> None:
+        for participant in self.rooms.state.participants.values():
+            assert participant.feed is None or participant.rooms
+
+    def teardown(self) -> None:
+        for who in CLIENTS:
+            self.vanish(who)
+        assert self.rooms.state.is_empty()
+        while self.pending:
+            self.engine_call(1, works=True, final=True)
+        assert not self.feeds, "the engine was left with a feed"
+        assert not self.subscriptions, "the engine was left with a subscription"
+
+
+RoomsMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestRooms = RoomsMachine.TestCase
+
+
+def lane(effect: EngineEffect) -> tuple[str, int]:
+    match effect:
+        case effects.Publish(feed) | effects.Unpublish(feed):
+            return ("feed", feed)
+        case effects.Subscribe(number) | effects.Accept(number) | effects.Unsubscribe(number):
+            return ("subscription", number)
