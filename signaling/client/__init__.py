@@ -1,0 +1,35 @@
+"""Devices and viewers in Python, on stock aiortc: what users write their own with.
+
+`Device` publishes tracks when invited, `Viewer` invites and watches. `open_source` opens a test picture, a file, a
+camera or a network stream for a device.
+"""
+
+from .device import Device, DeviceStatus
+from .errors import (
+    ClientError,
+    ConnectError,
+    DisconnectedError,
+    MediaError,
+    NoFeedError,
+    RequestTimeoutError,
+    ServerError,
+    SourceError,
+)
+from .sources import Media, open_source, open_source_in_thread, read_frame_counter
+
+__all__ = [
+    "ClientError",
+    "ConnectError",
+    "Device",
+    "DeviceStatus",
+    "DisconnectedError",
+    "Media",
+    "MediaError",
+    "NoFeedError",
+    "RequestTimeoutError",
+    "ServerError",
+    "SourceError",
+    "open_source",
+    "open_source_in_thread",
+    "read_frame_counter",
+]
