@@ -15,7 +15,7 @@ from .rtp.rtcp import ReportBlock, SenderReport, middle_32
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .negotiation import AcceptedTrack, SentTrack
+    from .parameters import AcceptedTrack, SentTrack
     from .producer import Producer
     from .relay import ForwardedPacket
 

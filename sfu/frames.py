@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiortc.codecs.base import Decoder
     from av.frame import Frame
 
-    from .negotiation import Codec
+    from .parameters import Codec
     from .relay import ForwardedPacket, MediaRelay
 
 MAX_REORDERED_PACKETS: Final = 256

@@ -6,15 +6,29 @@ types, header extension ids, mids and msid. So one packet fits every viewer as i
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiortc import sdp
-from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
-from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
-from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+from .descriptions import (
+    MAX_QUOTED,
+    accepted_section,
+    finish,
+    new_description,
+    parse_description,
+    refused_section,
+)
+from .parameters import (
+    AcceptedTrack,
+    Codec,
+    LocalTransport,
+    PublisherOffer,
+    RemoteTransport,
+    SentTrack,
+    SubscriberAnswer,
+    TrackParameters,
+)
 from .rtp.extensions import ABS_SEND_TIME, AUDIO_LEVEL, MID, TRANSPORT_CC, VIDEO_ORIENTATION
 from .values import Kind, NoCommonCodecError, SdpError
 
@@ -30,139 +44,14 @@ SUPPORTED_EXTENSIONS: Final = frozenset({MID, ABS_SEND_TIME, TRANSPORT_CC, AUDIO
 SUPPORTED_FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"})
 FINGERPRINT_ALGORITHMS: Final = frozenset({"sha-256", "sha-384", "sha-512"})
 
-MAX_SECTIONS: Final = 32
-"""m-lines in a description, refused ones included."""
-MAX_SECTION_LINES: Final = 600
-"""A browser's longest section, video with every codec, has some 150; the parser is quadratic in some lines."""
-MAX_QUOTED: Final = 60
-"""Characters of a bad line that an error repeats."""
 
 _DYNAMIC_PAYLOAD_TYPES: Final = tuple(range(96, 128)) + tuple(range(35, 64))
 _STATIC_CODECS: Final = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000)}  # RFC 3551 section 6
-_DISCARD_PORT: Final = 9
-_ANY_HOST: Final = "0.0.0.0"  # noqa: S104  SDP's placeholder address, nothing is bound to it
-_PARSE_ERRORS: Final = (AssertionError, ValueError, LookupError, AttributeError, TypeError, StopIteration)
-_MEDIA_LINE: Final = re.compile(r"^m=(\S+) (\d+) ([A-Z/]+) (\S.*)$")
-
-Role = Literal["client", "server"]
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """One codec of one track, as in its rtpmap, fmtp and rtcp-fb lines."""
-
-    name: str
-    kind: Kind
-    clock_rate: int
-    channels: int | None
-    payload_type: int
-    parameters: tuple[tuple[str, int | str | None], ...] = ()
-    feedback: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        """Return the codec as an error message names it."""
-        detail = dict(self.parameters).get("profile-level-id")
-        return f"{self.name} (profile-level-id {detail})" if detail else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class TrackParameters:
-    """One published track: what its publisher and we agreed on."""
-
-    mid: str
-    kind: Kind
-    track_id: str
-    codecs: tuple[Codec, ...]
-    """The codec that is sent and, for audio, the RED that may wrap it, in the publisher's order."""
-    rtx: Codec | None
-    extensions: dict[str, int]
-    """Header extension ids by URI."""
-    ssrc: int | None
-    """None where the publisher named none: then it is learnt from MID or payload type (RFC 9143 section 9.2)."""
-    rtx_ssrc: int | None
-    cname: str | None
-
-    @property
-    def codec(self) -> Codec:
-        """The codec proper, not its RED wrapping."""
-        return next(codec for codec in self.codecs if codec.name.lower() != "red")
-
-    @property
-    def feedback(self) -> frozenset[str]:
-        """RTCP feedback messages that may be sent to the publisher, such as `nack pli`."""
-        return self.codec.feedback
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteTransport:
-    """The other side's half of ICE and DTLS."""
-
-    ufrag: str
-    fingerprints: tuple[tuple[str, str], ...]
-    role: Role
-    """The DTLS role that is ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocalTransport:
-    """Our half of ICE and DTLS, as it goes into a description."""
-
-    session_id: int
-    ufrag: str
-    password: str
-    fingerprints: tuple[tuple[str, str], ...]
-    candidates: tuple[tuple[str, int], ...]
-    """Addresses and ports, the preferred one first."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherOffer:
-    """A publisher's offer, understood; `tracks` has None where a section is refused."""
-
-    transport: RemoteTransport
-    stream_id: str
-    tracks: tuple[TrackParameters | None, ...]
-    sections: tuple[sdp.MediaDescription, ...]
-
-    @property
-    def accepted(self) -> tuple[TrackParameters, ...]:
-        """The tracks that will be received."""
-        return tuple(track for track in self.tracks if track is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class SentTrack:
-    """One track as it is offered to a subscriber."""
-
-    parameters: TrackParameters
-    ssrc: int
-    rtx_ssrc: int
-    cname: str
-    rtx: Codec | None = field(default=None)
-    """How lost packets are sent again; None for audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedTrack:
-    """What a subscriber's answer makes of one offered track."""
-
-    mid: str
-    payload_types: dict[int, int]
-    """The offered payload types that it takes, and the number that it wants each under."""
-    rtx_payload_type: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriberAnswer:
-    """A subscriber's answer, understood; tracks that it refused are missing."""
-
-    transport: RemoteTransport
-    tracks: tuple[AcceptedTrack, ...]
 
 
 def parse_offer(text: str, *, max_tracks: int) -> PublisherOffer:
     """Understand a publisher's offer; raise `SdpError` or `NoCommonCodecError`."""
-    description = _parse(text)
+    description = parse_description(text)
     groups = sdp.grouplines(text)[1]
     bundle_only = [any(line.strip() == "a=bundle-only" for line in lines) for lines in groups]
     tracks: list[TrackParameters | None] = []
@@ -193,39 +82,39 @@ def parse_offer(text: str, *, max_tracks: int) -> PublisherOffer:
 
 def build_answer(offer: PublisherOffer, local: LocalTransport) -> str:
     """Write the answer that receives the offer's accepted tracks and refuses its other sections."""
-    description = _new_description(local, "answer")
+    description = new_description(local, "answer")
     setup = offer.transport.role
     for section, track in zip(offer.sections, offer.tracks, strict=True):
         if track is None:
-            description.media.append(_refused_section(section))
+            description.media.append(refused_section(section))
             continue
         codecs = [*track.codecs, *([track.rtx] if track.rtx else [])]
-        media = _section(track, codecs, local, direction="recvonly", setup=setup)
+        media = accepted_section(track, codecs, local, direction="recvonly", setup=setup)
         description.media.append(media)
-    return _finish(description)
+    return finish(description)
 
 
 def build_offer(tracks: Sequence[SentTrack], stream_id: str, local: LocalTransport) -> str:
     """Write the offer that sends `tracks`, all in one MediaStream, to a subscriber."""
-    description = _new_description(local, "offer")
+    description = new_description(local, "offer")
     for track in tracks:
         parameters = track.parameters
         codecs = [_offered_codec(codec, parameters.extensions) for codec in parameters.codecs]
         if track.rtx is not None:
             codecs.append(track.rtx)
-        media = _section(parameters, codecs, local, direction="sendonly", setup="auto")
+        media = accepted_section(parameters, codecs, local, direction="sendonly", setup="auto")
         media.msid = f"{stream_id} {parameters.track_id}"
         media.ssrc = [sdp.SsrcDescription(ssrc=track.ssrc, cname=track.cname, msid=media.msid)]
         if track.rtx is not None:
             media.ssrc.append(sdp.SsrcDescription(ssrc=track.rtx_ssrc, cname=track.cname, msid=media.msid))
             media.ssrc_group = [sdp.GroupDescription(semantic="FID", items=[track.ssrc, track.rtx_ssrc])]
         description.media.append(media)
-    return _finish(description)
+    return finish(description)
 
 
 def parse_answer(text: str, tracks: Sequence[SentTrack]) -> SubscriberAnswer:
     """Understand a subscriber's answer to `build_offer`; raise `SdpError` or `NoCommonCodecError`."""
-    description = _parse(text)
+    description = parse_description(text)
     if len(description.media) != len(tracks):
         raise SdpError(f"the answer has {len(description.media)} m-lines, the offer has {len(tracks)}")
     accepted: list[AcceptedTrack] = []
@@ -265,48 +154,6 @@ def retransmission_codec(parameters: TrackParameters, taken: set[int]) -> Codec 
         return None
     codec = parameters.codec
     return Codec("rtx", "video", codec.clock_rate, None, number, (("apt", codec.payload_type),))
-
-
-def _parse(text: str) -> sdp.SessionDescription:
-    """Parse what aiortc understands of SDP, with limits before and one kind of error after."""
-    if not text.startswith("v=0"):
-        raise SdpError("this is not SDP: it does not begin with v=0")
-    session_lines, sections = sdp.grouplines(text)
-    if len(sections) > MAX_SECTIONS:
-        raise SdpError(f"the description has {len(sections)} m-lines, at most {MAX_SECTIONS} are read")
-    for number, lines in enumerate([session_lines, *sections]):
-        if len(lines) > MAX_SECTION_LINES:
-            where = f"m-line {number - 1}" if number else "the session part"
-            raise SdpError(f"{where} has {len(lines)} lines, at most {MAX_SECTION_LINES} are read")
-    for lines in sections:
-        if not _MEDIA_LINE.match(lines[0]):
-            raise SdpError(f"bad line {_quote(lines[0])}: expected m=<kind> <port> <protocol> <formats>")
-    try:
-        return sdp.SessionDescription.parse(text)
-    except _PARSE_ERRORS as exc:
-        raise SdpError(f"bad line {_quote(_first_bad_line(text))}") from exc
-
-
-def _first_bad_line(text: str) -> str:
-    """Find the line at which parsing fails, by halving: a prefix fails from the bad line on."""
-    lines = text.splitlines()
-    good, bad = 0, len(lines)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        try:
-            sdp.SessionDescription.parse("\r\n".join(lines[:middle]) + "\r\n")
-        except _PARSE_ERRORS:
-            bad = middle
-        else:
-            good = middle
-    return lines[bad - 1]
-
-
-def _quote(line: str) -> str:
-    # An SDP password must not come back in an error, which may be logged.
-    if line.startswith("a=ice-pwd"):
-        line = "a=ice-pwd:..."
-    return repr(line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "...")
 
 
 def _add_static_codecs(section: sdp.MediaDescription) -> None:
@@ -466,91 +313,6 @@ def _remote_transport(section: sdp.MediaDescription, *, answer: bool) -> RemoteT
         fingerprints=tuple((item.algorithm.lower(), item.value) for item in dtls.fingerprints),
         role="client" if dtls.role == "server" else "server",
     )
-
-
-def _new_description(local: LocalTransport, kind: str) -> sdp.SessionDescription:
-    description = sdp.SessionDescription()
-    description.origin = f"- {local.session_id} 1 IN IP4 {_ANY_HOST}"
-    description.msid_semantic = [sdp.GroupDescription(semantic="WMS", items=["*"])]
-    description.type = kind
-    return description
-
-
-def _finish(description: sdp.SessionDescription) -> str:
-    mids: list[int | str] = [media.rtp.muxId for media in description.media if media.port != 0]
-    description.group = [sdp.GroupDescription(semantic="BUNDLE", items=mids)]
-    return str(description)
-
-
-def _section(
-    track: TrackParameters, codecs: Sequence[Codec], local: LocalTransport, *, direction: str, setup: str
-) -> sdp.MediaDescription:
-    """Write one accepted section; the transport's lines are the same in all, since all are bundled."""
-    media = sdp.MediaDescription(
-        kind=track.kind,
-        port=_DISCARD_PORT,
-        profile="UDP/TLS/RTP/SAVPF",
-        fmt=[codec.payload_type for codec in codecs],
-    )
-    media.host = _ANY_HOST
-    media.rtcp_port = _DISCARD_PORT
-    media.rtcp_host = _ANY_HOST
-    media.rtcp_mux = True
-    media.direction = direction
-    media.rtp.muxId = track.mid
-    media.rtp.codecs = [_codec_lines(codec) for codec in codecs]
-    media.rtp.headerExtensions = [
-        RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in track.extensions.items()
-    ]
-    media.ice = RTCIceParameters(usernameFragment=local.ufrag, password=local.password, iceLite=True)
-    media.ice_candidates = _candidates(local.candidates)
-    media.ice_candidates_complete = True
-    media.dtls = RTCDtlsParameters(
-        fingerprints=[RTCDtlsFingerprint(algorithm=name, value=value) for name, value in local.fingerprints],
-        role=setup,
-    )
-    return media
-
-
-def _codec_lines(codec: Codec) -> RTCRtpCodecParameters:
-    feedback = [
-        RTCRtcpFeedback(type=name.split(" ")[0], parameter=name.partition(" ")[2] or None)
-        for name in sorted(codec.feedback)
-    ]
-    return RTCRtpCodecParameters(
-        mimeType=f"{codec.kind}/{codec.name}",
-        clockRate=codec.clock_rate,
-        channels=codec.channels,
-        payloadType=codec.payload_type,
-        rtcpFeedback=feedback,
-        parameters=dict(codec.parameters),
-    )
-
-
-def _refused_section(section: sdp.MediaDescription) -> sdp.MediaDescription:
-    """Write the section that refuses `section`: port 0, formats repeated (RFC 3264 section 6)."""
-    media = sdp.MediaDescription(kind=section.kind, port=0, profile=section.profile, fmt=section.fmt)
-    media.host = _ANY_HOST
-    media.direction = "inactive"
-    media.rtp.muxId = section.rtp.muxId
-    media.ice = RTCIceParameters()
-    return media
-
-
-def _candidates(addresses: Sequence[tuple[str, int]]) -> list[RTCIceCandidate]:
-    """Return host candidates, each preferred to the next (RFC 8445 section 5.1.2.1)."""
-    return [
-        RTCIceCandidate(
-            component=1,
-            foundation=str(number + 1),
-            ip=host,
-            port=port,
-            priority=(126 << 24) | ((65535 - number) << 8) | 255,
-            protocol="udp",
-            type="host",
-        )
-        for number, (host, port) in enumerate(addresses)
-    ]
 
 
 def _codec_names(sections: Iterable[sdp.MediaDescription]) -> str:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .negotiation import LocalTransport, RemoteTransport
+from .parameters import LocalTransport, RemoteTransport
 from .rtp.packet import is_rtcp
 from .transport.dtls import Certificate, MediaTransport
 from .transport.ice import IceLite

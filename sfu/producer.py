@@ -23,7 +23,7 @@ from .values import TrackInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .negotiation import TrackParameters
+    from .parameters import TrackParameters
     from .relay import MediaRelay
     from .rtp.rtcp import SenderReport
 

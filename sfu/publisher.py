@@ -29,7 +29,7 @@ from .rtp.rtcp import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .negotiation import PublisherOffer
+    from .parameters import PublisherOffer
     from .relay import MediaRelay
 
 REPORT_INTERVAL_SECONDS: Final = 1.0

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from .consumer import Consumer
-from .negotiation import SentTrack, SubscriberAnswer, retransmission_codec
+from .negotiation import retransmission_codec
+from .parameters import SentTrack, SubscriberAnswer
 from .rtp.rtcp import (
     FullIntraRequest,
     Nack,

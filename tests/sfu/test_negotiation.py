@@ -9,16 +9,15 @@ from aiortc import RTCPeerConnection, RTCSessionDescription, sdp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sfu.descriptions import MAX_SECTION_LINES
 from sfu.negotiation import (
-    MAX_SECTION_LINES,
-    LocalTransport,
-    SentTrack,
     build_answer,
     build_offer,
     parse_answer,
     parse_offer,
     retransmission_codec,
 )
+from sfu.parameters import LocalTransport, SentTrack
 from sfu.values import NoCommonCodecError, SdpError
 
 LOCAL = LocalTransport(7, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 8003),))

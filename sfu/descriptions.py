@@ -1,0 +1,158 @@
+"""Descriptions: SDP as text. Read with limits and one kind of error, written section by section. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from aiortc import sdp
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
+from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
+from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
+
+from .values import SdpError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .parameters import Codec, LocalTransport, TrackParameters
+
+MAX_SECTIONS: Final = 32
+"""m-lines in a description, refused ones included."""
+MAX_SECTION_LINES: Final = 600
+"""A browser's longest section, video with every codec, has some 150; the parser is quadratic in some lines."""
+MAX_QUOTED: Final = 60
+"""Characters of a bad line that an error repeats."""
+_DISCARD_PORT: Final = 9
+_ANY_HOST: Final = "0.0.0.0"  # noqa: S104  SDP's placeholder address, nothing is bound to it
+_PARSE_ERRORS: Final = (AssertionError, ValueError, LookupError, AttributeError, TypeError, StopIteration)
+_MEDIA_LINE: Final = re.compile(r"^m=(\S+) (\d+) ([A-Z/]+) (\S.*)$")
+
+
+def parse_description(text: str) -> sdp.SessionDescription:
+    """Parse what aiortc understands of SDP, with limits before; raise `SdpError` and nothing else."""
+    if not text.startswith("v=0"):
+        raise SdpError("this is not SDP: it does not begin with v=0")
+    session_lines, sections = sdp.grouplines(text)
+    if len(sections) > MAX_SECTIONS:
+        raise SdpError(f"the description has {len(sections)} m-lines, at most {MAX_SECTIONS} are read")
+    for number, lines in enumerate([session_lines, *sections]):
+        if len(lines) > MAX_SECTION_LINES:
+            where = f"m-line {number - 1}" if number else "the session part"
+            raise SdpError(f"{where} has {len(lines)} lines, at most {MAX_SECTION_LINES} are read")
+    for lines in sections:
+        if not _MEDIA_LINE.match(lines[0]):
+            raise SdpError(f"bad line {_quote(lines[0])}: expected m=<kind> <port> <protocol> <formats>")
+    try:
+        return sdp.SessionDescription.parse(text)
+    except _PARSE_ERRORS as exc:
+        raise SdpError(f"bad line {_quote(_first_bad_line(text))}") from exc
+
+
+def _first_bad_line(text: str) -> str:
+    """Find the line at which parsing fails, by halving: a prefix fails from the bad line on."""
+    lines = text.splitlines()
+    good, bad = 0, len(lines)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            sdp.SessionDescription.parse("\r\n".join(lines[:middle]) + "\r\n")
+        except _PARSE_ERRORS:
+            bad = middle
+        else:
+            good = middle
+    return lines[bad - 1]
+
+
+def _quote(line: str) -> str:
+    # An SDP password must not come back in an error, which may be logged.
+    if line.startswith("a=ice-pwd"):
+        line = "a=ice-pwd:..."
+    return repr(line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "...")
+
+
+def new_description(local: LocalTransport, kind: str) -> sdp.SessionDescription:
+    """Begin a description of the given kind, `offer` or `answer`, without media."""
+    description = sdp.SessionDescription()
+    description.origin = f"- {local.session_id} 1 IN IP4 {_ANY_HOST}"
+    description.msid_semantic = [sdp.GroupDescription(semantic="WMS", items=["*"])]
+    description.type = kind
+    return description
+
+
+def finish(description: sdp.SessionDescription) -> str:
+    """Bundle what is accepted and return the text."""
+    mids: list[int | str] = [media.rtp.muxId for media in description.media if media.port != 0]
+    description.group = [sdp.GroupDescription(semantic="BUNDLE", items=mids)]
+    return str(description)
+
+
+def accepted_section(
+    track: TrackParameters, codecs: Sequence[Codec], local: LocalTransport, *, direction: str, setup: str
+) -> sdp.MediaDescription:
+    """Write one accepted section; the transport's lines are the same in all, since all are bundled."""
+    media = sdp.MediaDescription(
+        kind=track.kind,
+        port=_DISCARD_PORT,
+        profile="UDP/TLS/RTP/SAVPF",
+        fmt=[codec.payload_type for codec in codecs],
+    )
+    media.host = _ANY_HOST
+    media.rtcp_port = _DISCARD_PORT
+    media.rtcp_host = _ANY_HOST
+    media.rtcp_mux = True
+    media.direction = direction
+    media.rtp.muxId = track.mid
+    media.rtp.codecs = [_codec_lines(codec) for codec in codecs]
+    media.rtp.headerExtensions = [
+        RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in track.extensions.items()
+    ]
+    media.ice = RTCIceParameters(usernameFragment=local.ufrag, password=local.password, iceLite=True)
+    media.ice_candidates = _candidates(local.candidates)
+    media.ice_candidates_complete = True
+    media.dtls = RTCDtlsParameters(
+        fingerprints=[RTCDtlsFingerprint(algorithm=name, value=value) for name, value in local.fingerprints],
+        role=setup,
+    )
+    return media
+
+
+def _codec_lines(codec: Codec) -> RTCRtpCodecParameters:
+    feedback = [
+        RTCRtcpFeedback(type=name.split(" ")[0], parameter=name.partition(" ")[2] or None)
+        for name in sorted(codec.feedback)
+    ]
+    return RTCRtpCodecParameters(
+        mimeType=f"{codec.kind}/{codec.name}",
+        clockRate=codec.clock_rate,
+        channels=codec.channels,
+        payloadType=codec.payload_type,
+        rtcpFeedback=feedback,
+        parameters=dict(codec.parameters),
+    )
+
+
+def refused_section(section: sdp.MediaDescription) -> sdp.MediaDescription:
+    """Write the section that refuses `section`: port 0, formats repeated (RFC 3264 section 6)."""
+    media = sdp.MediaDescription(kind=section.kind, port=0, profile=section.profile, fmt=section.fmt)
+    media.host = _ANY_HOST
+    media.direction = "inactive"
+    media.rtp.muxId = section.rtp.muxId
+    media.ice = RTCIceParameters()
+    return media
+
+
+def _candidates(addresses: Sequence[tuple[str, int]]) -> list[RTCIceCandidate]:
+    """Return host candidates, each preferred to the next (RFC 8445 section 5.1.2.1)."""
+    return [
+        RTCIceCandidate(
+            component=1,
+            foundation=str(number + 1),
+            ip=host,
+            port=port,
+            priority=(126 << 24) | ((65535 - number) << 8) | 255,
+            protocol="udp",
+            type="host",
+        )
+        for number, (host, port) in enumerate(addresses)
+    ]
