@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fractions
+import re
 from typing import TYPE_CHECKING
 
 import av
@@ -157,6 +158,23 @@ def test_h264_sps_of_every_profile(size: tuple[int, int], profile: str, pixels: 
     assert [keyframe_size("H264", unit) for unit in units if unit[0] & 0x1F == 7] == [size]
     idr = next(unit for unit in units if unit[0] & 0x1F == 5)
     assert is_keyframe("H264", idr) is True
+
+
+def exp_golomb(code: int) -> str:
+    return "0" * ((code + 1).bit_length() - 1) + f"{code + 1:b}"
+
+
+@pytest.mark.parametrize("offset", [0, 1 << 24, 1 << 31])
+def test_h264_sps_with_escaped_zeros(offset: int) -> None:
+    """A long run of zero bits before the size has emulation prevention bytes in it."""
+    picture_order = exp_golomb(1) + "0" + exp_golomb(2 * offset) + exp_golomb(0) + exp_golomb(1) + exp_golomb(3)
+    size = exp_golomb(19) + exp_golomb(14)
+    bits = exp_golomb(0) + exp_golomb(0) + picture_order + exp_golomb(1) + "0" + size + "11001"
+    bits += "0" * (-len(bits) % 8)
+    plain = bytes.fromhex("67 42 e0 1e") + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    escaped = re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", plain)
+    assert (b"\x00\x00\x03" in escaped) == (offset > 0)
+    assert keyframe_size("H264", escaped) == (320, 240)
 
 
 @pytest.mark.parametrize(
