@@ -125,6 +125,8 @@ class State:
             _hold(subscription.id in owner.subscriptions, f"owner of {subscription}")
             _hold(subscription.id in self.feeds[subscription.feed].subscriptions, f"feed of {subscription}")
             _hold(subscription.room in owner.rooms, f"room of {subscription}")
+            publisher = self.feeds[subscription.feed].publisher
+            _hold(publisher in self.rooms[subscription.room].members, f"{subscription} is for a feed of another room")
 
     def _check_participant(self, client: Client, participant: Participant) -> None:
         _hold(participant.client == client, f"key of {participant}")

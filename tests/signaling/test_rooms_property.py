@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from signaling import effects, protocol
 from signaling.effects import Client, Fail, Send
@@ -16,9 +16,12 @@ from signaling.rooms import RoomLimits, Rooms
 from signaling.state import FeedState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from signaling.effects import EngineEffect, RoomsEvent
 
-CLIENTS = [Client(Role.WEB, name) for name in "ab"] + [Client(Role.DEVICE, name) for name in "xyz"]
+WEBS = [Client(Role.WEB, name) for name in "ab"]
+CLIENTS = WEBS + [Client(Role.DEVICE, name) for name in "xyz"]
 SMALL = st.integers(1, 40)
 client = st.sampled_from(CLIENTS)
 
@@ -57,6 +60,42 @@ class RoomsMachine(RuleBasedStateMachine):
             known.remove((effect.event.room_id, effect.event.feed))
         elif isinstance(effect.event, protocol.Left):
             known -= {key for key in known if key[0] == effect.event.room_id}
+
+    # --- a way deep into the state, which single steps seldom find
+
+    @initialize()
+    def everybody_is_here(self) -> None:
+        for who in CLIENTS:
+            self.connect(who)
+
+    @rule(who=st.sampled_from(WEBS), device=client, pick=SMALL, until=st.integers(1, 6))
+    def watch(self, who: Client, device: Client, pick: int, until: int) -> None:
+        """Go as far as `until` on the way from an invitation to media."""
+        self.connect(who)
+        self.connect(device)
+        if not self.rooms.state.rooms:
+            self.create(who)
+        self.join(who, pick)
+        self.join(device, pick)
+        steps: list[Callable[[], object]] = [
+            lambda: self.offer(device),
+            self.engine_works,
+            self.everything_flows,
+            lambda: self.subscribe(who, pick, pick),
+            self.engine_works,
+            lambda: self.answer(who, None),
+        ]
+        for step in steps[:until]:
+            step()
+
+    def everything_flows(self) -> None:
+        for feed in sorted(self.feeds):
+            self.run(effects.FeedFlowing(feed, ()))
+
+    @rule()
+    def engine_works(self) -> None:
+        while self.pending:
+            self.engine_call(1, works=True, final=True)
 
     # --- clients
 
@@ -179,6 +218,7 @@ class RoomsMachine(RuleBasedStateMachine):
             del self.subscriptions[number]
             self.run(effects.SubscriptionLost(number))
 
+    @precondition(lambda self: len(self.rooms.state.subscriptions) > 1)
     @rule()
     def stop(self) -> None:
         self.run(effects.ServerStopping())
@@ -217,8 +257,7 @@ class RoomsMachine(RuleBasedStateMachine):
         for who in CLIENTS:
             self.vanish(who)
         assert self.rooms.state.is_empty()
-        while self.pending:
-            self.engine_call(1, works=True, final=True)
+        self.engine_works()
         assert not self.feeds, "the engine was left with a feed"
         assert not self.subscriptions, "the engine was left with a subscription"
 
