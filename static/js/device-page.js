@@ -116,8 +116,9 @@ function previewText(hasPicture) {
 function renderToggle(button, name, exists, on) {
   const what = name === "mic" ? "Microphone" : "Picture";
   button.disabled = !exists;
-  button.setAttribute("aria-pressed", String(exists && on));
-  setText(find(`#${name}-label`), exists ? `${what} ${on ? "on" : "off"}` : `No ${what.toLowerCase()}`);
+  button.setAttribute("aria-pressed", String(exists ? on : !capture.isOpen));
+  const missing = capture.isOpen ? `No ${what.toLowerCase()}` : what;
+  setText(find(`#${name}-label`), exists ? `${what} ${on ? "on" : "off"}` : missing);
 }
 
 function liveText() {
@@ -188,7 +189,7 @@ function fillSelect(select, none, devices) {
 
 async function goOnline() {
   clearNotices();
-  nameInput.value = cleanName(nameInput.value) || randomClientId("DEVICE");
+  nameInput.value = cleanName(nameInput.value) || freshName();
   remember();
   if (!capture.isOpen && !(await openCapture())) return;
   publisher = new Publisher({
@@ -237,6 +238,11 @@ async function refresh() {
 /** @param {string} name */
 function cleanName(name) {
   return name.trim().replace(NOT_IN_A_NAME, "-").slice(0, 64);
+}
+
+/** Short enough to be read out, and still unlikely to be taken. */
+function freshName() {
+  return `camera-${randomClientId("DEVICE").slice(-4)}`;
 }
 
 function remember() {
@@ -304,7 +310,7 @@ document.addEventListener("visibilitychange", () => document.hidden || publisher
 addEventListener("pagehide", goOffline);
 setInterval(refresh, REFRESH_INTERVAL_MS);
 
-nameInput.value = cleanName(options.get("name") ?? recall() ?? "") || randomClientId("DEVICE");
+nameInput.value = cleanName(options.get("name") ?? recall() ?? "") || freshName();
 const insecure = insecureContextMessage(location);
 if (insecure) showNotice(insecure);
 else openIfAllowed();

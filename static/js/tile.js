@@ -165,6 +165,7 @@ export class Tile {
     setText(text, words?.text ?? "");
     badge.hidden = state !== "live" && state !== "frozen";
     badge.classList.toggle("badge-live", state === "live");
+    badge.classList.toggle("badge-warn", state === "frozen");
     setText(badge, state === "frozen" ? "FROZEN" : "LIVE");
   }
 

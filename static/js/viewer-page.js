@@ -107,7 +107,7 @@ function stageWords() {
       return ["Reconnecting", "The connection to the server was lost. It is tried again by itself."];
     case "waiting":
       if (asked.length > 0) return ["Starting the camera", `Asked ${listOf(asked)} to start. It may be waiting for a permission over there.`];
-      return ["Waiting for a camera", "No camera is online. As soon as one is, its picture appears here. Two ways to get one are below."];
+      return ["Waiting for a camera", "No camera is online. Two ways to get one are below; its picture then appears here by itself."];
     case "failed":
       return ["The server refused", "The reason is above. You can try again."];
     default:
@@ -134,12 +134,15 @@ function render() {
   wall.hidden = !hasTiles;
   find("#howto").hidden = hasTiles;
   watchButton.hidden = running;
+  find("#looking").hidden = state !== "waiting";
   setText(find(".label", watchButton), state === "failed" ? "Try again" : "Watch cameras");
   stopButton.hidden = !running;
   inviteButton.hidden = state !== "waiting" && state !== "watching";
   find("#be-camera").classList.toggle("secondary", running);
   wall.dataset.count = String(tiles.size);
-  wall.style.setProperty("--columns", String(Math.ceil(Math.sqrt(tiles.size))));
+  const columns = Math.max(1, Math.ceil(Math.sqrt(tiles.size)));
+  wall.style.setProperty("--columns", String(columns));
+  wall.style.setProperty("--rows", String(Math.max(1, Math.ceil(tiles.size / columns))));
 }
 
 /** The page is no use as its own wall: say where cameras connect to. */
