@@ -88,7 +88,11 @@ class Producer(DecodableTrack):
         self._abs_send_time = parameters.extensions.get(ABS_SEND_TIME)
         self._sends_nacks = "nack" in parameters.feedback
         self._unwrapper = SequenceUnwrapper()
-        self._rewriter: StreamRewriter | None = None
+        self._rewriter = StreamRewriter(
+            sequence=secrets.randbits(RANDOM_SEQUENCE_BITS) + 0x10000, timestamp=secrets.randbits(32)
+        )
+        # Whether the next packet is the first of its source.
+        self._source_begins = True
 
     @property
     def id(self) -> str:
@@ -105,17 +109,32 @@ class Producer(DecodableTrack):
         """Ask for a keyframe on behalf of a Python consumer, who has no clock of the peer's."""
         self.request_keyframe(time.monotonic())
 
+    def begin_source(self) -> None:
+        """Expect a new source: the publisher began anew, with an SSRC and numbers that follow from nothing before.
+
+        Viewers see one stream that goes on.
+        """
+        self.nack = NackGenerator()
+        self.stats = ReceiveStats(self.parameters.codec.clock_rate)
+        self.clock = None
+        self._unwrapper = SequenceUnwrapper()
+        self._source_begins = True
+
     def receive(self, data: bytes, header: RtpHeader, now: float, *, recovered: bool = False) -> None:
         """Take one RTP packet of the track; `recovered` if it came by RTX."""
         if header.payload_type not in self._payload_types:
             self.drops["payload_type"] += 1
             return
         sequence = self._unwrapper.unwrap(header.sequence_number)
-        if self._rewriter is None:
-            self._rewriter = StreamRewriter(
-                sequence=secrets.randbits(RANDOM_SEQUENCE_BITS) + 0x10000, timestamp=header.timestamp
-            )
-        outgoing, timestamp = self._rewriter.map(sequence, header.timestamp)
+        if self._source_begins:
+            self._source_begins = False
+            self._rewriter.switch(sequence, header.timestamp, now, self.parameters.codec.clock_rate)
+        lowest = self._rewriter.lowest_source_sequence
+        if lowest is not None and sequence < lowest:
+            # Its outgoing number belongs to the source before, and SRTP must not see one number twice.
+            self.drops["before_switch"] += 1
+            return
+        outgoing, timestamp = self._rewriter.map(sequence, header.timestamp, now)
         known = self.history.get(seq16(outgoing), now)
         if known is not None and known.sequence == outgoing:
             self.drops["duplicate"] += 1
@@ -144,8 +163,8 @@ class Producer(DecodableTrack):
     def sender_report(self, report: SenderReport, now: float) -> None:
         """Take the publisher's word on its clocks."""
         self.stats.sender_report(report.ntp_time, report.rtp_timestamp, now)
-        if self._rewriter is not None:
-            _, timestamp = self._rewriter.map(self._unwrapper.last or 0, report.rtp_timestamp)
+        if not self._source_begins:
+            timestamp = (report.rtp_timestamp + self._rewriter.timestamp_offset) & 0xFFFF_FFFF
             self.clock = SenderClock(report.ntp_time, timestamp, now)
 
     def lost_packets(self, now: float) -> list[int]:

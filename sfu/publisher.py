@@ -22,7 +22,7 @@ from .rtp.rtcp import (
     RtcpError,
     RtcpPacket,
     SenderReport,
-    encode_compound,
+    encode_datagrams,
     parse_rtcp,
 )
 
@@ -66,6 +66,8 @@ class Publisher:
         # Who gets the packets of an SSRC, and whether they are retransmissions. Seeded from the SDP, then learnt.
         self._routes: dict[int, tuple[Producer, bool]] = {}
         self._source_ssrcs: dict[Producer, int] = {}
+        # SSRCs that a track has left: a straggler of theirs must not switch it back.
+        self._retired: set[int] = set()
         self._by_mid = {producer.parameters.mid: producer for producer in self.producers}
         self._by_payload_type = _unambiguous_payload_types(self.producers)
         for producer in self.producers:
@@ -152,8 +154,8 @@ class Publisher:
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL_SECONDS
             packets.insert(0, self._receiver_report(now))
-        if packets:
-            self._send_rtcp(encode_compound(packets))
+        for datagram in encode_datagrams(packets):
+            self._send_rtcp(datagram)
 
     def close(self) -> None:
         """End the tracks; whoever awaits a frame of them learns it."""
@@ -185,11 +187,11 @@ class Publisher:
                 size = len(data) - header.payload_offset
                 estimate = self._bitrate_estimator.add(int(now * 1000), sent, size, header.ssrc)
                 if estimate is not None:
-                    self._send_rtcp(encode_compound([Remb(self._ssrc, estimate[0], tuple(estimate[1]))]))
+                    self._send_rtcp(Remb(self._ssrc, estimate[0], tuple(estimate[1])).encode())
 
     def _learn(self, data: bytes, header: RtpHeader) -> tuple[Producer, bool] | None:
         """Find whose an unknown SSRC is, by MID or else by a payload type that only one track has (RFC 9143)."""
-        if len(self._routes) >= MAX_LEARNT_SSRCS:
+        if header.ssrc in self._retired or len(self._routes) + len(self._retired) >= MAX_LEARNT_SSRCS:
             return None
         producer: Producer | None = None
         if self._mid_id is not None:
@@ -206,10 +208,16 @@ class Publisher:
         return self._route(header.ssrc, producer, retransmission=retransmission)
 
     def _route(self, ssrc: int, producer: Producer, *, retransmission: bool) -> tuple[Producer, bool]:
-        self._routes[ssrc] = (producer, retransmission)
         if not retransmission:
+            before = self._source_ssrcs.get(producer)
+            if before is not None:
+                # The publisher began a track anew without telling us by SDP, as an encoder restarted does.
+                del self._routes[before]
+                self._retired.add(before)
+                producer.begin_source()
             self._source_ssrcs[producer] = ssrc
-        return self._routes[ssrc]
+        self._routes[ssrc] = (producer, retransmission)
+        return producer, retransmission
 
     def _receiver_report(self, now: float) -> ReceiverReport:
         blocks = tuple(

@@ -19,7 +19,7 @@ from .rtp.rtcp import (
     RtcpPacket,
     SenderReport,
     SourceDescription,
-    encode_compound,
+    encode_datagrams,
     parse_rtcp,
 )
 
@@ -110,8 +110,8 @@ class Subscriber:
             report = consumer.sender_report(now)
             if report is not None:
                 packets += (report, SourceDescription(((consumer.sent.ssrc, self._cname),)))
-        if packets:
-            self._send_rtcp(encode_compound(packets))
+        for datagram in encode_datagrams(packets):
+            self._send_rtcp(datagram)
 
     def close(self) -> None:
         """Leave the relay. Idempotent."""

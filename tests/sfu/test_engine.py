@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import socket
 import weakref
@@ -109,6 +110,22 @@ async def test_what_a_device_loses_is_asked_for_again() -> None:
             assert producer.stats.lost <= 2
             # Retransmissions came on the RTX stream, whose payloads begin with the original number.
             assert len({packet.ssrc for packet in device.sent}) == 2
+
+
+async def test_a_track_that_begins_anew_goes_on_for_its_viewers() -> None:
+    async with running_engine() as (engine, events):
+        async with publisher(engine, events, 1, CountingTrack(keyframe_only=True)) as device:
+            async with viewer(engine, 11, 1) as watcher:
+                await frames(watcher.tracks[0], 5)
+                sender = device.pc.getSenders()[0]
+                old, sender._ssrc = sender._ssrc, (sender._ssrc + 1) & 0xFFFFFFFF
+                await frames(watcher.tracks[0], 30)
+                numbers = [packet.sequence_number for packet in watcher.received]
+                assert numbers == [(numbers[0] + step) & 0xFFFF for step in range(len(numbers))]
+                assert {packet.ssrc for packet in watcher.received} == {video_of(engine, 1).ssrc}
+                assert {packet.ssrc for packet in device.sent} == {old, sender._ssrc}
+                steps = [b.timestamp - a.timestamp for a, b in itertools.pairwise(watcher.received)]
+                assert all(0 <= step < 90_000 for step in steps)
 
 
 @pytest.mark.parametrize("rtx", [True, False])
