@@ -57,7 +57,7 @@ class SignalingSocket(web.WebSocketResponse):
             timeout=CLOSE_TIMEOUT_SECONDS,
             autoping=False,  # the session times pongs itself
             compress=False,  # SDP is small, and a bomb needs no defusing where nothing is inflated
-            max_msg_size=protocol.MAX_MESSAGE_BYTES,
+            max_msg_size=protocol.MAX_MESSAGE_BYTES + 1,  # aiohttp refuses this size and above
         )
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:

@@ -120,8 +120,9 @@ async def assert_no_stray_tasks(before: set[asyncio.Task[Any]]) -> None:
 class ProtocolClient:
     """A WebSocket that sends and expects events. `received` has every message not yet expected, in order."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, answers_pings: bool = True) -> None:
         self.url = url
+        self._answers_pings = answers_pings
         self.received: list[dict[str, Any]] = []
         self.close_code: int | None = None
         self._news = asyncio.Condition()
@@ -139,7 +140,7 @@ class ProtocolClient:
     async def open(self) -> None:
         self._http = aiohttp.ClientSession()
         try:
-            self._ws = await self._http.ws_connect(self.url, max_msg_size=0)
+            self._ws = await self._http.ws_connect(self.url, max_msg_size=0, autoping=self._answers_pings)
         except BaseException:
             await self._http.close()
             raise
@@ -157,8 +158,6 @@ class ProtocolClient:
     def abort(self) -> None:
         """Cut the connection as kill -9 would; `close` is still to be called."""
         assert self._ws is not None
-        transport = self._ws.get_extra_info("socket")
-        assert transport is not None
         connection = self._ws._conn
         assert connection is not None
         assert connection.transport is not None
