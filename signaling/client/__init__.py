@@ -15,7 +15,9 @@ from .errors import (
     ServerError,
     SourceError,
 )
+from .feed import Feed, FeedStats, ReceivedTrack
 from .sources import Media, open_source, open_source_in_thread, read_frame_counter
+from .viewer import Viewer
 
 __all__ = [
     "ClientError",
@@ -23,12 +25,16 @@ __all__ = [
     "Device",
     "DeviceStatus",
     "DisconnectedError",
+    "Feed",
+    "FeedStats",
     "Media",
     "MediaError",
     "NoFeedError",
+    "ReceivedTrack",
     "RequestTimeoutError",
     "ServerError",
     "SourceError",
+    "Viewer",
     "open_source",
     "open_source_in_thread",
     "read_frame_counter",

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from .buffer import ThreadBuffer
 from .errors import SourceError
-from .lanes import AnyPacket, AudioLane, EncodedAudioLane, EncodedVideoLane, Item, Lane, VideoLane, passthrough_codec
+from .lanes import AudioLane, EncodedAudioLane, EncodedVideoLane, Item, Lane, VideoLane, passthrough_codec
 from .location import Location, describe_failure
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
+    from .lanes import AnyPacket
     from .timeline import Timeline
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.video.stream import VideoStream
 
-AnyPacket = Packet[Any]
+    AnyPacket = Packet[Any]  # generic in the stubs only
 
 _CODEC_NAMES = {"h264": "H264", "vp8": "VP8", "libvpx": "VP8", "opus": "opus", "libopus": "opus"}
 """FFmpeg's decoder names and what SDP calls their codecs."""

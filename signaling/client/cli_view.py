@@ -1,0 +1,256 @@
+"""`aiosfu view`: watch devices from a terminal or a script."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiortc.mediastreams import MediaStreamError
+
+from .errors import ClientError, DisconnectedError, NoFeedError
+from .program import (
+    EXIT_BAD_SETTING,
+    EXIT_FAILED,
+    EXIT_OK,
+    StatusLine,
+    add_connection_arguments,
+    complain,
+    megabits,
+    token_of,
+    until_stopped,
+)
+from .recorder import Recorder, check_recording_path, save_picture
+from .viewer import Viewer
+
+if TYPE_CHECKING:
+    from .feed import Feed, FeedStats, ReceivedTrack
+
+GIVE_UP_SECONDS = 15.0
+"""How long to wait for the first picture or sound before saying that there is none."""
+POLL_SECONDS = 0.05
+"""How often to look whether the time is up."""
+REPORT_SECONDS = 1.0
+"""A line per feed each second."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_connection_arguments(parser)
+    parser.add_argument("--device", metavar="ID", help="watch this device only (default: all that are there)")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="record to FILE.mkv, .mp4 or .webm; a second feed goes to FILE-2.mkv and so on",
+    )
+    parser.add_argument("--snapshot", type=Path, metavar="FILE.png", help="write the first picture as PNG")
+    parser.add_argument("--seconds", type=_seconds, help="end so long after the first picture or sound")
+    parser.add_argument("--quiet", action="store_true", help="print no numbers")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return value
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status: 0 only when something was received."""
+    try:
+        viewer = Viewer(args.server, device=args.device, token=token_of(args))
+        if args.save is not None:
+            check_recording_path(args.save)
+    except (ValueError, ClientError) as error:
+        complain(str(error))
+        return EXIT_BAD_SETTING
+    watch = _Watch(args.save, args.snapshot, args.seconds, quiet=args.quiet)
+    try:
+        await until_stopped(watch.run(viewer))
+    except ClientError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    if watch.failure is not None:
+        complain(watch.failure)
+        return EXIT_FAILED
+    if not watch.received:
+        complain("stopped before anything was received")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+class _Watch:
+    """One run of the command."""
+
+    def __init__(self, save: Path | None, snapshot: Path | None, seconds: float | None, *, quiet: bool) -> None:
+        self.failure: str | None = None
+        self._save = save
+        self._snapshot = snapshot
+        self._seconds = seconds
+        self._line = None if quiet else StatusLine()
+        self._feeds: list[_WatchedFeed] = []
+        self._first_media: float | None = None
+        self._pictured = False
+
+    @property
+    def received(self) -> bool:
+        """Whether any picture or sound came."""
+        return self._first_media is not None
+
+    async def run(self, viewer: Viewer) -> None:
+        """Watch until the time is up; raise `ClientError` when nothing comes or the server goes."""
+        try:
+            async with viewer:
+                taking = asyncio.create_task(self._take_feeds(viewer), name="view-feeds")
+                try:
+                    await self._until_done(taking)
+                finally:
+                    taking.cancel()
+                    await asyncio.wait([taking])
+                    await self._finish()
+        finally:
+            if self._line is not None:
+                self._line.end()
+
+    async def _take_feeds(self, viewer: Viewer) -> None:
+        while True:
+            try:
+                feed = await viewer.next_feed(timeout=GIVE_UP_SECONDS)
+            except NoFeedError:
+                if not self.received:
+                    raise
+                continue
+            self._feeds.append(_WatchedFeed(self, feed, self._path_for(len(self._feeds) + 1)))
+
+    def _path_for(self, number: int) -> Path | None:
+        if self._save is None or number == 1:
+            return self._save
+        return self._save.with_stem(f"{self._save.stem}-{number}")
+
+    async def _until_done(self, taking: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + GIVE_UP_SECONDS
+        report = loop.time() + REPORT_SECONDS
+        while True:
+            if taking.done():
+                self._ended(taking)
+                return
+            now = loop.time()
+            if self._first_media is None and now > give_up:
+                devices = ", ".join(watched.feed.device for watched in self._feeds)
+                raise NoFeedError(f"no media: {devices or 'no device'} sent nothing within {GIVE_UP_SECONDS:g} s")
+            if self._seconds is not None and self._first_media is not None and now - self._first_media >= self._seconds:
+                return
+            if now >= report:
+                report += REPORT_SECONDS
+                await self._report()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _ended(self, taking: asyncio.Task[None]) -> None:
+        """Say why there will be no more feeds; what was received until then still counts."""
+        error = taking.exception()
+        if isinstance(error, DisconnectedError):
+            error = DisconnectedError(f"the server is gone: {error}")
+        if error is not None:
+            raise error
+
+    async def _report(self) -> None:
+        for watched in self._feeds:
+            if watched.feed.ended is None:
+                await watched.refresh()
+                if self._line is not None:
+                    self._line.show(describe(watched.feed, watched.stats))
+
+    async def _finish(self) -> None:
+        for watched in self._feeds:
+            if watched.feed.ended is None:
+                await watched.refresh()
+            try:
+                await watched.close()
+            except ClientError as error:
+                self.failure = str(error)
+        if self._line is None:
+            return
+        self._line.end()
+        for watched in self._feeds:
+            self._line.show(f"summary  {watched.summary()}")
+
+    def arrived(self, track: ReceivedTrack, frame: object) -> None:
+        """Note the first media and take the snapshot."""
+        if self._first_media is None:
+            self._first_media = asyncio.get_running_loop().time()
+        if track.kind == "video" and self._snapshot is not None and not self._pictured:
+            self._pictured = True
+            try:
+                save_picture(frame, self._snapshot)  # type: ignore[arg-type]  # video tracks yield pictures
+            except ClientError as error:
+                self.failure = str(error)
+
+
+class _WatchedFeed:
+    """A feed that is being read, and recorded if it is to be."""
+
+    def __init__(self, watch: _Watch, feed: Feed, path: Path | None) -> None:
+        self.feed = feed
+        self.stats: FeedStats | None = None
+        self._watch = watch
+        self._recorder = Recorder(path, {track.kind for track in feed.tracks}) if path is not None else None
+        wanted = [track for track in (feed.video, feed.audio) if track is not None]
+        self._readers = [asyncio.create_task(self._read(track), name="view-reader") for track in wanted]
+
+    async def _read(self, track: ReceivedTrack) -> None:
+        first: float | None = None
+        try:
+            while True:
+                frame = await track.recv()
+                self._watch.arrived(track, frame)
+                if self._recorder is not None:
+                    seconds = frame.time or 0.0
+                    first = seconds if first is None else first
+                    # A track's own clock begins anywhere; arrival times put picture and sound on one.
+                    self._recorder.write(frame, (track.first_arrival or 0.0) + seconds - first)
+        except MediaStreamError:
+            return
+
+    async def refresh(self) -> None:
+        """Take the numbers of now."""
+        self.stats = await self.feed.stats()
+
+    async def close(self) -> None:
+        """Stop reading and finish the file; raises `ClientError` when that fails."""
+        for reader in self._readers:
+            reader.cancel()
+        if self._readers:
+            await asyncio.wait(self._readers)
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
+
+    def summary(self) -> str:
+        """Return what came, as one line."""
+        text = describe(self.feed, self.stats)
+        if self.stats is not None:
+            text += f"  {self.stats.video_frames} pictures, {self.stats.audio_frames} sound frames"
+        if self._recorder is not None:
+            text += f"  saved to {self._recorder.path}"
+            if self._recorder.dropped:
+                text += f" ({self._recorder.dropped} frames dropped: the encoder could not keep up)"
+        return text + (f"  ended: {self.feed.ended}" if self.feed.ended else "")
+
+
+def describe(feed: Feed, stats: FeedStats | None) -> str:
+    """Return how a feed arrives as one line."""
+    if stats is None:
+        return f"{feed.device}  no numbers yet"
+    parts = [feed.device]
+    if stats.width is not None:
+        parts += [f"{stats.width}x{stats.height}", f"{stats.fps:.1f} fps"]
+    parts.append(megabits(stats.bitrate))
+    total = stats.packets_received + stats.packets_lost
+    parts.append(f"lost {stats.packets_lost} of {total} packets")
+    parts.append(f"jitter {stats.jitter * 1000:.0f} ms")
+    return "  ".join(parts)

@@ -1,0 +1,106 @@
+"""What the `device` and `view` commands share: options, signals, lines on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+SERVER_VARIABLE = "AIOSFU_SERVER"
+TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105 - a variable's name
+DEFAULT_SERVER = "ws://127.0.0.1:8002"
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_SETTING = 2
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--server` and `--token`; the environment's token is read later, so that no help text shows it."""
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default=os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER,
+        help=f"where the server is, ws://HOST:PORT or wss://HOST (env {SERVER_VARIABLE}, default {DEFAULT_SERVER})",
+    )
+    parser.add_argument(
+        "--token", help=f"auth token; better given as {TOKEN_VARIABLE}, where other users do not see it"
+    )
+
+
+def token_of(args: argparse.Namespace) -> str:
+    """Return the token from the option or the environment."""
+    token: str | None = args.token
+    return os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+
+
+async def until_stopped(work: Coroutine[object, object, T]) -> T | None:
+    """Run `work` until it ends, or until SIGINT or SIGTERM cancels it: then return None."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        # Windows' loops have no signal handlers; there SIGINT arrives as KeyboardInterrupt.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not task.done():  # it was we who were cancelled
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        return None
+    finally:
+        for number in numbers:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+
+
+def complain(text: str) -> None:
+    """Write an error for a person."""
+    sys.stderr.write(f"aiosfu: {text}\n")
+
+
+class StatusLine:
+    """A line that is rewritten in place on a terminal, and printed when it changes elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._in_place = self._stream.isatty()
+        self._length = 0
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the line can be rewritten, so that showing it often is no nuisance."""
+        return self._in_place
+
+    def show(self, text: str) -> None:
+        """Show `text` instead of, or after, what was shown before."""
+        with contextlib.suppress(BrokenPipeError):  # nobody reads us any more, which is no reason to stop streaming
+            if self._in_place:
+                self._stream.write("\r" + text.ljust(self._length))
+                self._length = len(text)
+            else:
+                self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Leave the line as it is and go on below it."""
+        if self._in_place and self._length:
+            self._stream.write("\n")
+            self._stream.flush()
+
+
+def megabits(bits: float) -> str:
+    """Return a bitrate as a person reads it."""
+    return f"{bits / 1e6:.2f} Mbit/s" if bits >= 1e6 else f"{bits / 1e3:.0f} kbit/s"
