@@ -96,14 +96,16 @@ async function copy(button) {
 }
 
 /**
- * Show statistics in a `.numbers` list; an unknown number is a dash.
- * @param {Element} list
+ * Show statistics in a `.numbers` list; an unknown number is a dash. The codecs are its tooltip.
+ * @param {HTMLElement} list
  * @param {import("./stats.js").MediaStats | null} stats
  */
 export function showNumbers(list, stats) {
   const texts = numberTexts(stats);
-  for (const cell of list.querySelectorAll("dd")) {
-    const [value, unit] = texts[/** @type {string} */ (cell.dataset.number)] ?? ["–", ""];
+  const codecs = [stats?.videoCodec, stats?.audioCodec].flatMap((mimeType) => mimeType?.split("/")[1] ?? []);
+  list.title = codecs.join(", ");
+  for (const cell of list.querySelectorAll("dd[data-number]")) {
+    const [value, unit] = texts[/** @type {string} */ (/** @type {HTMLElement} */ (cell).dataset.number)] ?? ["–", ""];
     if (cell.textContent === `${value}${unit}`) continue;
     cell.replaceChildren(value);
     if (!unit) continue;

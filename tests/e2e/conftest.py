@@ -1,0 +1,27 @@
+"""A real server and a real browser for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.browser import Chromium, running_chromium
+from tests.helpers.server import RunningServer, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunningServer]:
+    async with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
+    # After the server, so that its pages are gone before the server looks for what is left.
+    async with running_chromium() as browser:
+        yield browser
+    await server.wait_empty()

@@ -1,0 +1,189 @@
+"""A real Chromium for tests: found, installed where that is possible, and driven by Playwright.
+
+`python -m tests.helpers.browser --install` makes sure that there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from playwright.async_api import async_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""What a Chromium is called on the systems that package it."""
+INSTALL_TIMEOUT_SECONDS = 600
+"""A download of some 100 MB on a slow line."""
+WAIT_MS = 20_000
+"""An upper bound for what takes a second or two: the machine may be busy."""
+
+FLAGS = (
+    "--no-sandbox",  # containers seldom have user namespaces
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream=fps=30",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+)
+
+
+class BrowserMissingError(Exception):
+    """There is no Chromium and it cannot be installed; the text says what to do."""
+
+
+def find_chromium() -> str | None:
+    """Return the path of a Chromium: the one `AIOSFU_CHROMIUM` names, or the first on the PATH."""
+    chosen = os.environ.get("AIOSFU_CHROMIUM")
+    if chosen:
+        return shutil.which(chosen)
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def install_chromium() -> str:
+    """Return the path of a Chromium, installing it by apt-get where there is none.
+
+    Raises `BrowserMissingError`.
+    """
+    found = find_chromium()
+    if found:
+        return found
+    if os.environ.get("AIOSFU_CHROMIUM"):
+        raise BrowserMissingError("AIOSFU_CHROMIUM names no program that can be run: set it to a Chromium's path.")
+    prefix = _root_prefix()
+    if prefix is None or shutil.which("apt-get") is None:
+        raise BrowserMissingError(
+            "No Chromium: install one (Debian: apt install chromium; Ubuntu, Fedora, macOS: Chromium or Google Chrome) "
+            "so that it is on the PATH, or set AIOSFU_CHROMIUM to its path."
+        )
+    _run([*prefix, "apt-get", "update"])
+    _run([*prefix, "apt-get", "install", "-y", "--no-install-recommends", "chromium"])
+    found = find_chromium()
+    if found is None:
+        raise BrowserMissingError("apt-get installed chromium, but none of its names is on the PATH.")
+    return found
+
+
+def _root_prefix() -> list[str] | None:
+    """Return what to put before a command that needs root; None where root cannot be had without a question."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return [sudo, "-n"]
+    return None
+
+
+def _run(command: Sequence[str]) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BrowserMissingError(f"{' '.join(command)} took over {INSTALL_TIMEOUT_SECONDS} s.") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise BrowserMissingError(f"{' '.join(command)} failed: {' '.join(last)}")
+
+
+class Chromium:
+    """A running browser whose pages may not have errors."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._forgiven: list[str] = []
+        self.problems: list[str] = []
+        """Errors on the console, uncaught exceptions and failed loads of all pages, in order."""
+
+    async def open(self, url: str, *, width: int = 1280, height: int = 800, dark: bool = True) -> Page:
+        """Open `url` as a new visitor would: nothing is shared with other pages."""
+        page = await self.blank(width=width, height=height, dark=dark)
+        await page.goto(url)
+        return page
+
+    async def blank(self, *, width: int = 1280, height: int = 800, dark: bool = True) -> Page:
+        """Open an empty page of a new visitor."""
+        context = await self._browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            # Playwright turns motion down by itself; people mostly do not.
+            reduced_motion="no-preference",
+        )
+        context.set_default_timeout(WAIT_MS)
+        self._contexts.append(context)
+        page = await context.new_page()
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("response", self._response)
+        return page
+
+    def forgive(self, text: str) -> None:
+        """Expect problems that contain `text`: the browser reports a lost server on the console."""
+        self._forgiven.append(text)
+
+    async def close(self) -> None:
+        """Close every page, then fail if one of them had an error."""
+        for context in self._contexts:
+            await context.close()
+        await self._browser.close()
+        left = [problem for problem in self.problems if not any(text in problem for text in self._forgiven)]
+        assert not left, f"the pages had problems: {left}"
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.problems.append(f"{response.status} for {response.url}")
+
+
+@asynccontextmanager
+async def running_chromium(extra_flags: Iterable[str] = ()) -> AsyncIterator[Chromium]:
+    """Run a headless Chromium with a fake camera and microphone for the block."""
+    path = find_chromium()
+    if path is None:
+        raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *extra_flags])
+        chromium = Chromium(browser)
+        try:
+            yield chromium
+        finally:
+            await chromium.close()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.helpers.browser", description="The browser for tests.")
+    parser.add_argument("--install", action="store_true", required=True, help="make sure that there is a Chromium")
+    parser.parse_args()
+    already = find_chromium()
+    try:
+        path = install_chromium()
+    except BrowserMissingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"Chromium is {'already there' if already else 'installed'}: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
