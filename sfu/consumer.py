@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from typing import TYPE_CHECKING, Final
-
-import pylibsrtp
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .forwarding.bandwidth import ReceiverEstimate
+from .rtp.batch import divide
 from .rtp.packet import parse_header, rewrite_header, wrap_rtx
 from .rtp.rtcp import ReportBlock, SenderReport, middle_32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from .parameters import AcceptedTrack, SentTrack
     from .producer import Producer
-    from .relay import ForwardedPacket
+    from .rtp.batch import ForwardedPacket, PacketBatch, Run
 
 KEYFRAME_PATIENCE_SECONDS: Final = 3.0
 """How long a new viewer is spared packets that it cannot decode. After that they are sent: an end-to-end encrypted
 stream shows no keyframes, and its viewer must not wait for ever."""
 RETRANSMISSION_BYTES_PER_SECOND: Final = 500_000
 """Sent again to one viewer at most: all of a 4 Mbit/s stream. More would drown a link that loses that much."""
+
+
+class MediaOutlet(Protocol):
+    """Where a consumer's packets go: its peer connection."""
+
+    def send_media(self, runs: Sequence[Run]) -> int:
+        """Encrypt and send runs of RTP packets; return how many packets left."""
+        ...
 
 
 class RetransmissionBudget:
@@ -57,8 +64,7 @@ class Consumer:
         producer: Producer,
         sent: SentTrack,
         accepted: AcceptedTrack,
-        protect: Callable[[bytes], bytes],
-        send: Callable[[bytes], None],
+        outlet: MediaOutlet,
         now: float,
     ) -> None:
         self.producer = producer
@@ -73,25 +79,58 @@ class Consumer:
         # In the lower half for the reason given at Producer.
         self._rtx_sequence = secrets.randbits(15)
         self._budget = RetransmissionBudget()
-        self._protect = protect
-        self._send = send
+        self._send = outlet.send_media
+        self._renumbers = any(ours != theirs for ours, theirs in accepted.payload_types.items()) or len(
+            accepted.payload_types
+        ) < len(sent.parameters.codecs)
+        # Whether the rest of a frame, part of which could not be sent, is still coming.
+        self._broken_frame = False
         self._waits_for_keyframe = producer.kind == "video"
         self._patient_until = now + KEYFRAME_PATIENCE_SECONDS
 
-    def forward(self, packet: ForwardedPacket) -> None:
-        """Send one packet of the relay."""
+    def forward(self, batch: PacketBatch) -> None:
+        """Send packets of the relay."""
+        if self._waits_for_keyframe or self._renumbers or self._broken_frame:
+            self._forward_some(batch)
+            return
+        sent = self._send(batch.runs)
+        self.packets += sent
+        if sent == len(batch.packets):
+            self.octets += batch.octets
+        else:
+            self._not_all_left(batch.packets, sent)
+
+    def _forward_some(self, batch: PacketBatch) -> None:
+        """Send those packets of a batch that the viewer can use, as it wants them."""
+        packets = [packet for packet in batch.packets if self._wants(packet)]
+        if not packets:
+            return
+        runs = divide([data for packet in packets if (data := self._as_negotiated(packet)) is not None])
+        sent = self._send(runs)
+        self.packets += sent
+        self.octets += sum(len(packet.data) - packet.payload_offset for packet in packets[:sent])
+        if sent < len(packets):
+            self._not_all_left(packets, sent)
+
+    def _wants(self, packet: ForwardedPacket) -> bool:
         if self._waits_for_keyframe:
             if not packet.keyframe and packet.arrival < self._patient_until:
                 self.drops["before_keyframe"] += 1
-                return
+                return False
             self._waits_for_keyframe = False
-        data = self._as_negotiated(packet)
-        if data is None:
+        if self._broken_frame:
+            self._broken_frame = not packet.marker
+            self.drops["broken_frame"] += 1
+            return False
+        if packet.payload_type not in self._payload_types:
             self.drops["payload_type"] += 1
-            return
-        if self._transmit(data):
-            self.packets += 1
-            self.octets += len(data) - packet.payload_offset
+            return False
+        return True
+
+    def _not_all_left(self, packets: Sequence[ForwardedPacket], sent: int) -> None:
+        """Count what the kernel had no room for; what follows of the same frame is not sent: half a frame is none."""
+        self.drops["not_sent"] += len(packets) - sent
+        self._broken_frame = not packets[-1].marker
 
     def retransmit(self, lost: Iterable[int], now: float) -> None:
         """Send packets again that the viewer misses, as RTX if it knows that (RFC 4588), else as they were."""
@@ -115,8 +154,7 @@ class Consumer:
                     sequence_number=self._rtx_sequence,
                     ssrc=self.sent.rtx_ssrc,
                 )
-            if self._transmit(data):
-                self.retransmitted += 1
+            self.retransmitted += self._send([[data]])
 
     def request_keyframe(self, now: float) -> None:
         """Pass on that the viewer cannot decode what it has; requests of many viewers become one."""
@@ -154,13 +192,3 @@ class Consumer:
             timestamp=packet.timestamp,
             ssrc=self.sent.ssrc,
         )
-
-    def _transmit(self, data: bytes) -> bool:
-        try:
-            protected = self._protect(data)
-        except (pylibsrtp.Error, ValueError):
-            # Too long for SRTP, or an index outside its window.
-            self.drops["srtp_protect"] += 1
-            return False
-        self._send(protected)
-        return True

@@ -79,7 +79,8 @@ class Engine:
         self._listener = listener
         self._port = MediaPort()
         self._certificate = Certificate()
-        self.relay = MediaRelay()
+        self.relay = MediaRelay(self._port.request_flush)
+        self._port.before_flush = self.relay.flush
         self._feeds: dict[int, Feed] = {}
         self._subscriptions: dict[int, Subscription] = {}
         # Cancelled tasks of closed peers that have not run to their end yet.
@@ -224,7 +225,7 @@ class Engine:
     def _subscriber_connected(self, subscription: int) -> None:
         opened = self._subscriptions[subscription]
         transport = opened.peer.transport
-        opened.subscriber.connected(time.monotonic(), transport.protect, opened.peer.send)
+        opened.subscriber.connected(time.monotonic(), opened.peer)
         fields = {"subscription": subscription, "feed": opened.feed.id, "srtp": transport.srtp_profile}
         logger.info("subscription_connected", extra={"fields": fields})
         self._listener(SubscriptionStarted(subscription, opened.feed.id))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from av.frame import Frame
 
     from .parameters import Codec
-    from .relay import ForwardedPacket, MediaRelay
+    from .relay import MediaRelay
+    from .rtp.batch import ForwardedPacket, PacketBatch
 
 MAX_REORDERED_PACKETS: Final = 256
 """Packets held while one before them is missing: a large keyframe. Then the gap counts as lost."""
@@ -163,10 +164,11 @@ class DecodableTrack(MediaStreamTrack):
         super().stop()
         self._frame_came.set()
 
-    def forward(self, packet: ForwardedPacket) -> None:
-        """Take one packet from the relay."""
+    def forward(self, batch: PacketBatch) -> None:
+        """Take packets from the relay."""
         assert self._assembler is not None  # noqa: S101  subscribed only while there is one
-        self._encoded.extend(self._assembler.add(packet))
+        for packet in batch.packets:
+            self._encoded.extend(self._assembler.add(packet))
         if self._encoded:
             self._frame_came.set()
 

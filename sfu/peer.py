@@ -15,8 +15,9 @@ from .transport.dtls import Certificate, MediaTransport
 from .transport.ice import IceLite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from .rtp.batch import Run
     from .transport.port import MediaPort, UdpPath
     from .values import EngineSettings
 
@@ -128,6 +129,14 @@ class PeerConnection:
             self.drops["no_path"] += 1
         else:
             path.send(data)
+
+    def send_media(self, runs: Sequence[Run]) -> int:
+        """Encrypt and send runs of RTP packets at once; return how many packets left."""
+        path = self.ice.selected
+        if path is None or self.state is not State.CONNECTED:
+            self.drops["no_path"] += 1
+            return 0
+        return path.socket.send_media(path.address, self.transport, runs)
 
     def send_rtcp(self, data: bytes) -> None:
         """Encrypt and send one compound RTCP packet."""

@@ -13,8 +13,8 @@ from .forwarding.nack import NackGenerator
 from .forwarding.receive_stats import ReceiveStats
 from .forwarding.rewriter import StreamRewriter
 from .frames import DecodableTrack
-from .relay import ForwardedPacket
 from .rtp import codecs
+from .rtp.batch import ForwardedPacket
 from .rtp.extensions import ABS_SEND_TIME, abs_send_time, find_extension
 from .rtp.packet import RtpHeader, rewrite_header
 from .rtp.sequence import SequenceUnwrapper, seq16

@@ -2,65 +2,48 @@
 
 aiortc users know `MediaRelay.subscribe(track)`, which hands out decoded frames; that still works for a published track
 and costs a decoder only while somebody asks. Viewers take the other road, `subscribe_packets`: they get every packet
-as it is to be sent, by a plain call, with no queue and no task in between.
+as it is to be sent, by a plain call for all that came in one turn of the event loop, with no queue and no task in
+between.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiortc.contrib import media
 
 from .frames import DecodableTrack
+from .rtp.batch import ForwardedPacket, PacketBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiortc import MediaStreamTrack
 
 
-class ForwardedPacket:
-    """One RTP packet as every subscriber gets it, made once; subscribers must not change it."""
-
-    __slots__ = ("arrival", "data", "keyframe", "marker", "payload_offset", "payload_type", "sequence", "timestamp")
-
-    def __init__(
-        self,
-        data: bytes,
-        sequence: int,
-        timestamp: int,
-        payload_type: int,
-        payload_offset: int,
-        arrival: float,
-        *,
-        marker: bool,
-        keyframe: bool,
-    ) -> None:
-        self.data = data
-        """The whole packet, not encrypted."""
-        self.sequence = sequence
-        """Extended; its low 16 bits are the packet's sequence number."""
-        self.timestamp = timestamp
-        self.payload_type = payload_type
-        self.payload_offset = payload_offset
-        self.arrival = arrival
-        """When it came, in seconds of the monotonic clock."""
-        self.marker = marker
-        self.keyframe = keyframe
-        """Whether a decoder can begin with this packet."""
+MAX_BATCH_PACKETS: Final = 256
+"""Packets of one track that may wait for the end of a turn: twice what the port reads in one."""
 
 
 class PacketSink(Protocol):
     """Whoever takes packets from the relay."""
 
-    def forward(self, packet: ForwardedPacket) -> None:
-        """Take one packet; called in order of arrival, which for reordered packets is not that of `sequence`."""
+    def forward(self, batch: PacketBatch) -> None:
+        """Take some packets; in order of arrival, which for reordered packets is not that of `sequence`."""
         ...
 
 
 class MediaRelay(media.MediaRelay):
-    """Relay published tracks: decoded frames as aiortc does, packets to `PacketSink`s."""
+    """Relay published tracks: decoded frames as aiortc does, packets to `PacketSink`s.
 
-    def __init__(self) -> None:
+    `request_flush` is called when packets begin to wait; `flush` is then to be called before the turn ends.
+    """
+
+    def __init__(self, request_flush: Callable[[], None]) -> None:
         super().__init__()
+        self._request_flush = request_flush
+        # What came in this turn of the event loop.
+        self._waiting: dict[MediaStreamTrack, list[ForwardedPacket]] = {}
         # Who awaits decoded frames of which track; the track decodes only while there is somebody.
         self._readers: dict[DecodableTrack, set[MediaStreamTrack]] = {}
         # Replaced, not changed, so that a sink may leave while a packet is handed round.
@@ -83,9 +66,26 @@ class MediaRelay(media.MediaRelay):
         return len(self._sinks.get(track, ()))
 
     def forward(self, track: MediaStreamTrack, packet: ForwardedPacket) -> None:
-        """Hand one packet of `track` to every sink."""
-        for sink in self._sinks.get(track, ()):
-            sink.forward(packet)
+        """Hand one packet of `track` to every sink when the turn ends, together with what else came."""
+        if track not in self._sinks:
+            return
+        waiting = self._waiting.get(track)
+        if waiting is None:
+            if not self._waiting:
+                self._request_flush()
+            self._waiting[track] = [packet]
+        else:
+            waiting.append(packet)
+            if len(waiting) >= MAX_BATCH_PACKETS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand round what waits."""
+        waiting, self._waiting = self._waiting, {}
+        for track, packets in waiting.items():
+            batch = PacketBatch(packets)
+            for sink in self._sinks.get(track, ()):
+                sink.forward(batch)
 
     def subscribe(self, track: MediaStreamTrack, buffered: bool = True) -> MediaStreamTrack:  # noqa: FBT001, FBT002
         """Return a track that gives the decoded frames of `track`, as aiortc's `MediaRelay.subscribe` does.

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from .consumer import Consumer
+from .consumer import Consumer, MediaOutlet
 from .negotiation import retransmission_codec
 from .parameters import SentTrack, SubscriberAnswer
 from .rtp.rtcp import (
@@ -65,7 +65,7 @@ class Subscriber:
         """Take the viewer's answer."""
         self._answer = answer
 
-    def connected(self, now: float, protect: Callable[[bytes], bytes], send: Callable[[bytes], None]) -> None:
+    def connected(self, now: float, outlet: MediaOutlet) -> None:
         """Begin to forward; called once the transport is up."""
         assert self._answer is not None  # noqa: S101  the transport starts with the answer's parameters
         accepted = {track.mid: track for track in self._answer.tracks}
@@ -74,7 +74,7 @@ class Subscriber:
             track = accepted.get(sent.parameters.mid)
             if track is None:
                 continue
-            consumer = Consumer(producer, sent, track, protect, send, now)
+            consumer = Consumer(producer, sent, track, outlet, now)
             consumers.append(consumer)
             self._by_ssrc[sent.ssrc] = consumer
             self._relay.subscribe_packets(producer, consumer)

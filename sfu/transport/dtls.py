@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pylibsrtp
 from aiortc.rtcdtlstransport import (
@@ -23,7 +23,7 @@ from aiortc.rtcdtlstransport import (
     SRTPProtectionProfile,
 )
 from OpenSSL import SSL
-from pylibsrtp._binding import ffi
+from pylibsrtp._binding import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,10 +35,24 @@ MAX_QUEUED_DATAGRAMS: Final = 32
 """DTLS datagrams waiting for the handshake: a flight is four at most, and each may come twice."""
 SRTP_BUFFER_BYTES: Final = 2048
 """pylibsrtp's own 1,500 bytes hold packets up to 1,356 only, and GStreamer sends 1,400 by default."""
+PROTECT_BUFFER_BYTES: Final = 65_536
+"""One UDP_SEGMENT send."""
+MAX_TRAILER_BYTES: Final = 16 + 128
+"""libsrtp's SRTP_MAX_TRAILER_LEN."""
 SRTP_PREFERENCE: Final = (SRTP_AEAD_AES_128_GCM, SRTP_AEAD_AES_256_GCM, SRTP_AES128_CM_SHA1_80)
 """AES-128-GCM first: 1.4 us a packet against 2.2 us for CM with SHA-1, and no weaker."""
 
 _REPLAY_ERRORS: Final = ("replay check failed (bad index)", "replay check failed (index too old)")
+
+
+class PacketBuffer:
+    """Memory for one run of encrypted packets, shared by all viewers: it is sent before the next run is written."""
+
+    def __init__(self) -> None:
+        self.start = ffi.new("char[]", PROTECT_BUFFER_BYTES)
+        self.view = ffi.buffer(self.start)
+        self.length = ffi.new("int *")
+        self.memory = memoryview(self.view)
 
 
 class Certificate:
@@ -107,6 +121,10 @@ class MediaTransport(RTCDtlsTransport):
         super().__init__(cast("RTCIceTransport", self._datagrams), [certificate.rtc_certificate])
         self._srtp_profiles = [profile for profile in SRTP_PREFERENCE if profile in SRTP_PROFILES]
         self.drops: Counter[str] = Counter()
+        # Set once the handshake is done.
+        self.tag_bytes = 0
+        """What encryption adds to an RTP packet."""
+        self._tx_session: Any = None
 
     @property
     def connected(self) -> bool:
@@ -134,6 +152,30 @@ class MediaTransport(RTCDtlsTransport):
     def handle_datagram(self, data: bytes) -> None:
         """Take one DTLS datagram from the peer."""
         self._datagrams.put(data)
+
+    def protect_run(self, packets: Sequence[bytes], buffer: PacketBuffer) -> tuple[int, int]:
+        """Encrypt RTP packets one behind the other into `buffer`; return how many went in, and their bytes.
+
+        This is the hot path: it runs once a packet and viewer. A direct call into libsrtp, on memory that every viewer
+        shares, takes 1.0 us for a packet of 1,050 bytes where `protect` takes 1.8.
+        """
+        srtp_protect, session = lib.srtp_protect, self._tx_session
+        view, start, length = buffer.view, buffer.start, buffer.length
+        offset = count = 0
+        for packet in packets:
+            size = len(packet)
+            end = offset + size
+            if end > PROTECT_BUFFER_BYTES - MAX_TRAILER_BYTES:
+                self.drops["srtp_too_long"] += 1
+                continue
+            view[offset:end] = packet
+            length[0] = size
+            if srtp_protect(session, start + offset, length):
+                self.drops["srtp_protect"] += 1  # an index behind the replay window, or nonsense for a header
+                continue
+            offset += length[0]
+            count += 1
+        return count, offset
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt one RTP packet; raises `pylibsrtp.Error` or ValueError (too long)."""
@@ -180,6 +222,9 @@ class MediaTransport(RTCDtlsTransport):
 
     def _setup_srtp(self) -> None:
         super()._setup_srtp()
+        if self._tx_srtp is not None:
+            self._tx_session = self._tx_srtp._srtp[0]
+            self.tag_bytes = 10 if self.srtp_profile == "SRTP_AES128_CM_SHA1_80" else 16
         for session in (self._rx_srtp, self._tx_srtp):
             if session is not None:
                 session._cdata = ffi.new("char[]", SRTP_BUFFER_BYTES)

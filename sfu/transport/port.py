@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import ipaddress
 import logging
 import socket
@@ -12,10 +13,15 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
+from .dtls import PacketBuffer
 from .ice import IceLite, StunError, request_ufrag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from sfu.rtp.batch import Run
+
+    from .dtls import MediaTransport
 
 logger = logging.getLogger("aiosfu.port")
 
@@ -24,10 +30,6 @@ MAX_DATAGRAMS_PER_TURN: Final = 128
 other sockets are never starved."""
 SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
 """Asked of the kernel for each direction: 300 viewers at 2 Mbit/s for 50 ms. What is granted may be less."""
-MAX_SEGMENTS: Final = 64
-"""The kernel's UDP_MAX_SEGMENTS."""
-MAX_BATCH_BYTES: Final = 65_000
-"""One UDP_SEGMENT send may not pass 65,507 bytes before it is cut."""
 MAX_DATAGRAM_BYTES: Final = 2048
 """Larger than any path's MTU that WebRTC uses; what does not fit is no packet of ours."""
 PORT_ATTEMPTS: Final = 16
@@ -79,7 +81,7 @@ class UdpPath:
         return self.address[0], self.address[1]
 
     def send(self, data: bytes) -> None:
-        """Queue one datagram for the end of this turn of the event loop."""
+        """Queue one datagram that is not media for the end of this turn of the event loop."""
         if not self.pending:
             self.socket.port.mark_pending(self)
         self.pending.append(data)
@@ -98,7 +100,9 @@ class UdpSocket:
     def readable(self) -> None:
         """Read what has come, up to the bound of one turn, then send what that gave rise to."""
         receive = self.sock.recvfrom
-        dispatch = self.port.dispatch
+        port = self.port
+        dispatch = port.dispatch
+        port.begin_turn()
         try:
             for _ in range(MAX_DATAGRAMS_PER_TURN):
                 data, address = receive(MAX_DATAGRAM_BYTES)
@@ -108,43 +112,49 @@ class UdpSocket:
         except OSError as exc:
             # An ICMP error of an earlier send; it says nothing about the next datagram.
             self.port.drops[f"receive_{errno.errorcode.get(exc.errno or 0, 'error')}"] += 1
-        self.port.flush()
+        port.end_turn()
 
-    def send_batch(self, address: SocketAddress, batch: list[bytes]) -> None:
-        """Send datagrams to one address, in as few system calls as their sizes allow."""
-        if not self.segmentation or len(batch) == 1:
-            for data in batch:
-                self._send(address, data)
-            return
-        start = 0
-        total = len(batch)
-        while start < total:
-            stop = _run_end(batch, start)
-            if stop - start == 1:
-                self._send(address, batch[start])
+    def send_media(self, address: SocketAddress, transport: MediaTransport, runs: Sequence[Run]) -> int:
+        """Encrypt and send runs of RTP packets; return how many packets left.
+
+        After a run that the kernel had no room for, the rest is not tried: it would be the tail of a broken frame.
+        """
+        sent = 0
+        for run in runs:
+            count, size = transport.protect_run(run, self.port.buffer)
+            if self._send_run(address, count, size, len(run[0]) + transport.tag_bytes):
+                sent += count
             else:
-                self._send_segments(address, batch[start:stop])
-            start = stop
+                break
+        return sent
 
-    def _send(self, address: SocketAddress, data: bytes) -> None:
+    def send(self, address: SocketAddress, data: bytes) -> None:
+        """Send one datagram; what cannot be sent is counted."""
         try:
             self.sock.sendto(data, address)
         except OSError as exc:
             self._count_failure(exc, 1)
 
-    def _send_segments(self, address: SocketAddress, run: list[bytes]) -> None:
-        control = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(len(run[0])))]
+    def _send_run(self, address: SocketAddress, count: int, size: int, segment: int) -> bool:
+        """Send `size` bytes of the shared buffer as datagrams of `segment` bytes and a rest; tell if they left."""
+        memory = self.port.buffer.memory
         try:
-            self.sock.sendmsg(run, control, 0, address)
+            if count == 1:
+                self.sock.sendto(memory[:size], address)
+            elif self.segmentation:
+                self.sock.sendmsg((memory[:size],), _segment_control(segment), 0, address)
+            else:
+                for start in range(0, size, segment):
+                    self.sock.sendto(memory[start : min(start + segment, size)], address)
         except OSError as exc:
-            if exc.errno in _GSO_REFUSED:
+            if count > 1 and self.segmentation and exc.errno in _GSO_REFUSED:
                 # The interface cannot cut segments (no checksum offload, say): remember it and send one by one.
                 self.segmentation = False
                 logger.info("segmentation_refused", extra={"fields": {"error": errno.errorcode[exc.errno]}})
-                for data in run:
-                    self._send(address, data)
-            else:
-                self._count_failure(exc, len(run))
+                return self._send_run(address, count, size, segment)
+            self._count_failure(exc, count)
+            return False
+        return True
 
     def _count_failure(self, exc: OSError, datagrams: int) -> None:
         reason = "send_buffer_full" if exc.errno in _AGAIN else "send_unreachable"
@@ -164,6 +174,10 @@ class MediaPort:
         self._sockets: list[UdpSocket] = []
         self._endpoints: dict[str, Endpoint] = {}
         self._pending: list[UdpPath] = []
+        self._in_turn = False
+        self.buffer = PacketBuffer()
+        self.before_flush: Callable[[], None] | None = None
+        """Called first by `flush`; the relay hands its batches round then."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flush_handle: asyncio.Handle | None = None
 
@@ -217,18 +231,34 @@ class MediaPort:
         else:
             self.drops["unknown_protocol"] += 1
 
-    def mark_pending(self, path: UdpPath) -> None:
-        """Have the path's queue sent at the end of this turn of the event loop."""
-        self._pending.append(path)
-        if self._flush_handle is None and self._loop is not None:
+    def begin_turn(self) -> None:
+        """Note that datagrams are being read: what they give rise to is sent by `end_turn`."""
+        self._in_turn = True
+
+    def end_turn(self) -> None:
+        """Send what the datagrams of the turn gave rise to."""
+        self._in_turn = False
+        self.flush()
+
+    def request_flush(self) -> None:
+        """Have `flush` called before this turn of the event loop ends, or in the next where none has begun."""
+        if not self._in_turn and self._flush_handle is None and self._loop is not None:
             self._flush_handle = self._loop.call_soon(self._flush_later)
 
+    def mark_pending(self, path: UdpPath) -> None:
+        """Have the path's queue sent with the next flush."""
+        self._pending.append(path)
+        self.request_flush()
+
     def flush(self) -> None:
-        """Send everything that waits."""
+        """Send everything that waits: media that came in this turn, then what else is queued."""
+        if self.before_flush is not None:
+            self.before_flush()
         pending, self._pending = self._pending, []
         for path in pending:
             batch, path.pending = path.pending, []
-            path.socket.send_batch(path.address, batch)
+            for data in batch:
+                path.socket.send(path.address, data)
 
     def _flush_later(self) -> None:
         self._flush_handle = None
@@ -266,19 +296,10 @@ class MediaPort:
             del path.socket.routes[path.address]
 
 
-def _run_end(batch: list[bytes], start: int) -> int:
-    """Return the end of the run from `start` that one UDP_SEGMENT send can carry: equal sizes, the last one smaller."""
-    size = len(batch[start])
-    limit = min(len(batch), start + MAX_SEGMENTS, start + max(1, MAX_BATCH_BYTES // size))
-    stop = start + 1
-    while stop < limit:
-        length = len(batch[stop])
-        if length > size:
-            break
-        stop += 1
-        if length < size:
-            break
-    return stop
+@functools.lru_cache(maxsize=MAX_DATAGRAM_BYTES)
+def _segment_control(segment: int) -> tuple[tuple[int, int, bytes]]:
+    """Return the control message that has the kernel cut a send into datagrams of `segment` bytes."""
+    return ((socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(segment)),)
 
 
 def _supports_segmentation(sock: socket.socket) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from aiortc import rtcdtlstransport
 from aiortc.contrib.media import MediaRelay
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate, RTCDtlsTransport
+from pylibsrtp._binding import ffi, lib
 
 import sfu
 from sfu.transport.dtls import SRTP_PREFERENCE, Certificate, MediaTransport
@@ -59,7 +60,13 @@ def test_of_its_ice_transport_dtls_uses_no_more_than_the_queue_has() -> None:
 def test_srtp_has_the_profiles_and_the_buffer_that_is_enlarged() -> None:
     assert set(SRTP_PREFERENCE) <= set(SRTP_PROFILES)
     session = pylibsrtp.Session()
-    assert {"_cdata", "_buffer"} <= vars(session).keys()
+    assert {"_cdata", "_buffer", "_srtp"} <= vars(session).keys()
+
+
+def test_libsrtp_is_called_as_pylibsrtp_calls_it() -> None:
+    signature = ffi.typeof(lib.srtp_protect)
+    assert [argument.cname for argument in signature.args] == ["struct srtp_ctx_t_ *", "void *", "int *"]
+    assert lib.srtp_err_status_ok == 0
 
 
 def test_the_relay_can_be_subclassed() -> None:

@@ -9,34 +9,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sfu.transport.port import MAX_SEGMENTS, MediaPort, PortError, UdpPath, UdpSocket, _run_end
+from sfu.rtp.batch import divide
+from sfu.transport.port import MediaPort, PortError, UdpPath, UdpSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from sfu.transport.dtls import MediaTransport, PacketBuffer
 
 
-@pytest.mark.parametrize(
-    ("sizes", "runs"),
-    [
-        ([100], [1]),
-        ([100, 100, 100], [3]),
-        ([100, 100, 40], [3]),
-        ([100, 40, 100], [2, 1]),
-        ([40, 100, 100], [1, 2]),
-        ([100, 100, 40, 40], [3, 1]),
-        ([10] * (MAX_SEGMENTS + 1), [MAX_SEGMENTS, 1]),
-        ([1400] * 50, [46, 4]),
-        ([70_000 // 2] * 2, [1, 1]),
-    ],
-)
-def test_a_run_is_equal_sizes_and_then_at_most_one_smaller(sizes: list[int], runs: list[int]) -> None:
-    batch = [bytes(size) for size in sizes]
-    found, start = [], 0
-    while start < len(batch):
-        stop = _run_end(batch, start)
-        found.append(stop - start)
-        start = stop
-    assert found == runs
+class PlainTransport:
+    """Stand where encryption is: what is written to the buffer is what came, and a tag of two bytes."""
+
+    tag_bytes = 2
+
+    def protect_run(self, packets: Sequence[bytes], buffer: PacketBuffer) -> tuple[int, int]:
+        offset = 0
+        for packet in packets:
+            data = packet + b"##"
+            buffer.view[offset : offset + len(data)] = data
+            offset += len(data)
+        return len(packets), offset
 
 
 class RefusingSocket:
@@ -77,22 +70,19 @@ async def port() -> Any:
     media.close()
 
 
-BATCH = [bytes([number]) * 500 for number in range(5)] + [b"tail"]
+BATCH = [bytes([number]) * 500 for number in range(5)] + [b"tail", b"more"]
+SENT = [data + b"##" for data in BATCH]
 
 
-async def send(port: MediaPort, receiver: socket.socket) -> UdpSocket:
+def send(port: MediaPort, receiver: socket.socket) -> tuple[UdpSocket, int]:
     udp = port._sockets[0]
-    path = UdpPath(udp, receiver.getsockname())
-    for data in BATCH:
-        path.send(data)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    return udp
+    transport = cast("MediaTransport", PlainTransport())
+    return udp, udp.send_media(receiver.getsockname(), transport, divide(BATCH))
 
 
 async def test_a_batch_arrives_as_the_datagrams_that_it_is_made_of(port: MediaPort, receiver: socket.socket) -> None:
-    await send(port, receiver)
-    assert [receiver.recv(2048) for _ in BATCH] == BATCH
+    assert send(port, receiver)[1] == len(BATCH)
+    assert [receiver.recv(2048) for _ in BATCH] == SENT
     assert not port.drops
 
 
@@ -102,17 +92,17 @@ async def test_refused_segmentation_is_remembered_and_nothing_is_lost(
 ) -> None:
     udp = port._sockets[0]
     udp.sock = cast("socket.socket", RefusingSocket(udp.sock, segments=code))
-    await send(port, receiver)
-    assert [receiver.recv(2048) for _ in BATCH] == BATCH
+    assert send(port, receiver)[1] == len(BATCH)
+    assert [receiver.recv(2048) for _ in BATCH] == SENT
     assert not udp.segmentation
     assert not port.drops
 
 
-async def test_a_full_buffer_loses_whole_runs_and_counts_them(port: MediaPort, receiver: socket.socket) -> None:
+async def test_after_a_full_buffer_the_rest_is_not_tried(port: MediaPort, receiver: socket.socket) -> None:
     udp = port._sockets[0]
     udp.sock = cast("socket.socket", RefusingSocket(udp.sock, segments=errno.EAGAIN, single=errno.EAGAIN))
-    await send(port, receiver)
-    assert port.drops == {"send_buffer_full": len(BATCH)}
+    assert send(port, receiver)[1] == 0
+    assert port.drops == {"send_buffer_full": 6}
     assert udp.segmentation
 
 
@@ -120,8 +110,17 @@ async def test_an_unreachable_address_is_counted(port: MediaPort, receiver: sock
     udp = port._sockets[0]
     udp.segmentation = False
     udp.sock = cast("socket.socket", RefusingSocket(udp.sock, single=errno.ENETUNREACH))
-    await send(port, receiver)
-    assert port.drops == {"send_unreachable": len(BATCH)}
+    assert send(port, receiver)[1] == 0
+    assert port.drops == {"send_unreachable": 6}
+
+
+async def test_what_is_queued_leaves_before_the_turn_ends(port: MediaPort, receiver: socket.socket) -> None:
+    path = UdpPath(port._sockets[0], receiver.getsockname())
+    for data in BATCH:
+        path.send(data)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [receiver.recv(2048) for _ in BATCH] == BATCH
 
 
 async def test_an_address_that_is_not_ours_is_named() -> None:

@@ -1,0 +1,77 @@
+"""PacketBatch: the packets that one turn of the event loop has for all subscribers of a track, prepared once. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_SEGMENTS: Final = 64
+"""Packets in one run: the kernel's UDP_MAX_SEGMENTS."""
+MAX_RUN_BYTES: Final = 60_000
+"""Bytes in one run: a UDP_SEGMENT send holds 65,507, encryption adds up to 16 a packet."""
+
+
+class ForwardedPacket:
+    """One RTP packet as every subscriber gets it, made once; subscribers must not change it."""
+
+    __slots__ = ("arrival", "data", "keyframe", "marker", "payload_offset", "payload_type", "sequence", "timestamp")
+
+    def __init__(
+        self,
+        data: bytes,
+        sequence: int,
+        timestamp: int,
+        payload_type: int,
+        payload_offset: int,
+        arrival: float,
+        *,
+        marker: bool,
+        keyframe: bool,
+    ) -> None:
+        self.data = data
+        """The whole packet, not encrypted."""
+        self.sequence = sequence
+        """Extended; its low 16 bits are the packet's sequence number."""
+        self.timestamp = timestamp
+        self.payload_type = payload_type
+        self.payload_offset = payload_offset
+        self.arrival = arrival
+        """When it came, in seconds of the monotonic clock."""
+        self.marker = marker
+        self.keyframe = keyframe
+        """Whether a decoder can begin with this packet."""
+
+
+Run = list[bytes]
+"""Packets of equal size, the last one possibly smaller: what one UDP_SEGMENT send can carry."""
+
+
+class PacketBatch:
+    """Some packets of one track, in order of arrival, and how they divide into runs.
+
+    The division is the same for every viewer, since encryption adds as much to each packet.
+    """
+
+    __slots__ = ("octets", "packets", "runs")
+
+    def __init__(self, packets: list[ForwardedPacket]) -> None:
+        self.packets = packets
+        self.runs = divide([packet.data for packet in packets])
+        self.octets = sum(len(packet.data) - packet.payload_offset for packet in packets)
+        """Payload bytes, as sender reports count them."""
+
+
+def divide(packets: list[bytes]) -> list[Run]:
+    """Cut packets into the fewest runs that keep their order."""
+    runs: list[Run] = []
+    run: Run = []
+    size = room = 0
+    for packet in packets:
+        length = len(packet)
+        if not run or length > size or length > room or len(run) == MAX_SEGMENTS or len(run[-1]) < size:
+            run = []
+            runs.append(run)
+            size = length
+            room = MAX_RUN_BYTES
+        run.append(packet)
+        room -= length
+    return runs
