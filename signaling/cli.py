@@ -101,36 +101,41 @@ async def serve(settings: ServerConfig) -> None:
             loop.add_signal_handler(number, stopping.set)
     server = Server(settings)
     await server.start()
-    demo: asyncio.subprocess.Process | None = None
+    demo: asyncio.Task[None] | None = None
     try:
         if settings.demo:
-            demo = await _start_demo(server)
+            demo = asyncio.create_task(_run_demo(server.url), name="demo-device")
         media = server.service.engine.port
         print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
         await stopping.wait()
     finally:
-        if demo is None:
-            await server.stop()
-        else:
-            await asyncio.gather(server.stop(), _stop_demo(demo))
+        if demo is not None:
+            demo.cancel()  # it ends its device while the server stops
+        await server.stop()
+        if demo is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await demo
 
 
-async def _start_demo(server: Server) -> asyncio.subprocess.Process:
-    url = server.url.replace("http://", "ws://").rstrip("/")
-    return await asyncio.create_subprocess_exec(
+async def _run_demo(url: str) -> None:
+    """Run a device with a test picture until cancelled; it is started once, and said if it ends by itself."""
+    device = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "signaling", "device"),
-        *("--server", url, "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+        *("--server", url.replace("http://", "ws://").rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C in the terminal is for us; we end the device
     )
+    try:
+        status = await device.wait()
+        log.warning("demo_device_ended", status=status)
+    finally:
+        if device.returncode is None:
+            await _end(device)
 
 
-async def _stop_demo(device: asyncio.subprocess.Process) -> None:
-    if device.returncode is not None:
-        log.warning("demo_device_had_ended", status=device.returncode)
-        return
+async def _end(device: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         device.terminate()
     try:

@@ -194,6 +194,9 @@ def env_name(field: str) -> str:
     return ENV_PREFIX + field.upper()
 
 
+_METAVARS: Mapping[object, str] = {int: "NUMBER", float: "SECONDS", str: "ADDRESS"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for every field. What is not given is absent from the result."""
     for name, field in ServerConfig.model_fields.items():
@@ -205,11 +208,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if field.annotation is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif get_origin(field.annotation) is tuple:
-            options |= {"action": "append", "metavar": name.rsplit("_", 1)[-1].upper()}
+            options |= {"action": "append", "metavar": "SERVER" if name == "ice_server" else "ADDRESS"}
         elif get_origin(field.annotation) is Literal:
             options["metavar"] = "|".join(get_args(field.annotation))
         else:
-            options["metavar"] = getattr(field.annotation, "__name__", "value").upper()
+            options["metavar"] = _METAVARS.get(field.annotation, "VALUE")
         parser.add_argument(flag_name(name), **options)
 
 

@@ -32,6 +32,8 @@ ENGINE_CALL_TIMEOUT_SECONDS = 10.0
 """An engine in this process answers in milliseconds; this is for one that has gone astray."""
 ENGINE_STOP_TIMEOUT_SECONDS = 0.5
 """The whole server stops within two seconds."""
+SESSIONS_STOP_TIMEOUT_SECONDS = 1.2
+"""Above what a session allows itself for its last messages and its closing handshake."""
 ID_BITS = 31
 """Room and feed ids stay positive in a signed 32-bit integer."""
 GOING_AWAY = 1001
@@ -143,11 +145,15 @@ class Service:
     async def stop(self) -> None:
         """Tell every client, close every socket, stop the engine; leave no task behind. Idempotent."""
         self._stopping = True
-        self._handle(effects.ServerStopping())
+        self._take_news(effects.ServerStopping())
         sessions = list(self.sessions.values())
         for session in sessions:
             session.stop(GOING_AWAY, "the server stops")
-        await asyncio.gather(*(session.wait_closed() for session in sessions))
+        try:
+            async with asyncio.timeout(SESSIONS_STOP_TIMEOUT_SECONDS):
+                await asyncio.gather(*(session.wait_closed() for session in sessions))
+        except TimeoutError:
+            log.warning("sessions_stop_timed_out", sessions=len(self.sessions))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -184,7 +190,7 @@ class Service:
         if self._stopping:
             raise ConnectionRefused(ErrorCode.SERVER_FULL, "the server is stopping; try again later")
         self.sessions[session.client] = session
-        self._handle(effects.ClientConnected(session.client))
+        self._take_news(effects.ClientConnected(session.client))
         welcome = protocol.Welcome(
             client_id=session.client.id,
             role=session.client.role,
@@ -203,7 +209,7 @@ class Service:
         if self.sessions.get(session.client) is not session:
             return
         del self.sessions[session.client]
-        self._handle(effects.ClientGone(session.client, reason))
+        self._take_news(effects.ClientGone(session.client, reason))
         log.info("client_gone", role=session.client.role, client=session.client.id, reason=reason)
 
     def receive(self, session: Session, text: str) -> None:
@@ -224,6 +230,13 @@ class Service:
         except Exception as error:  # noqa: BLE001  one client's event must not cost it, or anyone, the connection
             reference = self._log_bug("event_failed", error, client, failed=name)
             self._fail(client, ErrorCode.INTERNAL, _internal(reference), name, request_id)
+
+    def _take_news(self, event: RoomsEvent) -> None:
+        """Handle what no client waits for; a bug in it must not end who reports it."""
+        try:
+            self._handle(event)
+        except Exception as error:  # noqa: BLE001  see the docstring
+            self._log_bug("news_failed", error, None, news=type(event).__name__)
 
     def _handle(self, event: RoomsEvent) -> None:
         for effect in self.rooms.handle(event):
@@ -277,7 +290,7 @@ class Service:
             while lane:
                 result = await self._call(lane.popleft())
                 if result is not None:
-                    self._handle(result)
+                    self._take_news(result)
         finally:
             del self._lanes[key]
 
@@ -317,18 +330,15 @@ class Service:
     def _on_engine_event(self, event: sfu.EngineEvent) -> None:
         """Pass the engine's news on; never raises, as the engine asks of its listener."""
         log.debug("engine_event", kind=type(event).__name__, feed=event.feed)
-        try:
-            match event:
-                case sfu.FeedStarted(feed, tracks):
-                    self._handle(effects.FeedFlowing(feed, _tracks(tracks)))
-                case sfu.FeedEnded(feed):
-                    self._handle(effects.FeedLost(feed))
-                case sfu.SubscriptionEnded(subscription):
-                    self._handle(effects.SubscriptionLost(subscription))
-                case sfu.SubscriptionStarted():
-                    pass  # the media is the news
-        except Exception as error:  # noqa: BLE001  see the docstring
-            self._log_bug("engine_event_failed", error, None, kind=type(event).__name__)
+        match event:
+            case sfu.FeedStarted(feed, tracks):
+                self._take_news(effects.FeedFlowing(feed, _tracks(tracks)))
+            case sfu.FeedEnded(feed):
+                self._take_news(effects.FeedLost(feed))
+            case sfu.SubscriptionEnded(subscription):
+                self._take_news(effects.SubscriptionLost(subscription))
+            case sfu.SubscriptionStarted():
+                pass  # the media is the news
 
     def _log_bug(self, what: str, error: Exception, client: Client | None, **fields: object) -> str:
         """Log a bug of ours; return the reference by which a message to the client names it."""

@@ -191,7 +191,7 @@ class Session:
             if isinstance(result, Exception):
                 log.bug("session_task_failed", result, client=self.client.id)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * CLOSE_TIMEOUT_SECONDS):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await self._socket.close(code=ending.code, message=ending.reason.encode())
         if self._transport is not None and self._transport.get_write_buffer_size() > 0:
             self._transport.abort()  # a peer that does not read would keep the socket for ever
