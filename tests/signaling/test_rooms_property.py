@@ -88,6 +88,20 @@ class RoomsMachine(RuleBasedStateMachine):
         for step in steps[:until]:
             step()
 
+    @rule(who=st.sampled_from(WEBS), leaver=client, pick=SMALL)
+    def share(self, who: Client, leaver: Client, pick: int) -> None:
+        """Bring what flows into a room of one's own and watch it there; somebody leaves one room."""
+        self.connect(who)
+        self.create(who)
+        room = max(self.rooms.state.rooms, default=0)
+        self.run(effects.JoinRequested(who, room))
+        self.run(effects.InviteRequested(who, room))
+        for feed in list(self.rooms.state.feeds):
+            self.run(effects.SubscribeRequested(who, room, feed))
+        if pick % 2:
+            self.engine_works()
+        self.leave(leaver, pick)
+
     def everything_flows(self) -> None:
         for feed in sorted(self.feeds):
             self.run(effects.FeedFlowing(feed, ()))
@@ -262,7 +276,7 @@ class RoomsMachine(RuleBasedStateMachine):
         assert not self.subscriptions, "the engine was left with a subscription"
 
 
-RoomsMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+RoomsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestRooms = RoomsMachine.TestCase
 
 
