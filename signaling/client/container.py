@@ -7,18 +7,19 @@ packetizers cannot carry (B-frames, more than two channels) and every other code
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from signaling.logs import EventLog
+
 from .buffer import ThreadBuffer
 from .errors import SourceError
-from .lanes import AudioLane, EncodedAudioLane, EncodedVideoLane, Item, Lane, VideoLane, passthrough_codec
+from .lanes import Item, Lane, new_lane, passthrough_codec
 from .location import Location, describe_failure
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .lanes import AnyPacket
     from .timeline import Timeline
 
-logger = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 OPEN_TIMEOUT_SECONDS = 10.0
 """For connecting to a network stream and recognising what is in it."""
@@ -43,6 +44,8 @@ RETRY_SECONDS = 0.01
 """Pause after a device said that it has nothing yet (EAGAIN)."""
 BUFFERED_SECONDS = 0.5
 """Read ahead of a file, enough to ride out a slow disk; for a camera, the age at which pictures are dropped."""
+AUDIO_FRAME_SECONDS = 0.02
+"""What Opus packets and our decoded frames usually last; only sizes the buffer."""
 ASSUMED_FRAME_RATE = 30
 """Where a stream does not say its own; only sizes the buffer."""
 MAX_BUFFERED_ITEMS = 100
@@ -131,29 +134,25 @@ class ContainerSource:
         for kind in kinds:
             streams = self._container.streams.video if kind == "video" else self._container.streams.audio
             if streams:
-                self._add_route(streams[0], passthrough)
+                stream = streams[0]
+                codec = passthrough_codec(stream, passthrough)
+                self._routes[stream.index] = _Route(new_lane(stream, codec), self._new_track(stream, codec))
         self.tracks = tuple(route.track for route in self._routes.values())
         self._thread: threading.Thread | None = None
         if not self.tracks:
             self._container.close()
 
-    def _add_route(self, stream: VideoStream | AudioStream, passthrough: Collection[str]) -> None:
-        codec = passthrough_codec(stream, passthrough)
-        lane: Lane
-        rate = 50.0
+    def _new_track(self, stream: VideoStream | AudioStream, codec: str | None) -> ContainerTrack:
+        rate = 1 / AUDIO_FRAME_SECONDS
         if isinstance(stream, VideoStream):
-            lane = EncodedVideoLane(stream, codec) if codec else VideoLane(stream)
             rate = float(stream.average_rate or ASSUMED_FRAME_RATE)
-        else:
-            lane = EncodedAudioLane(stream) if codec else AudioLane(stream)
         limit = max(2, min(MAX_BUFFERED_ITEMS, round(rate * BUFFERED_SECONDS)))
         # Encoded pictures depend on each other, so none is dropped: nothing delays their sending, so there is room.
         buffer = ThreadBuffer[Item](limit, lossy=self.live and codec is None)
         track = ContainerTrack(stream.type, codec, self, buffer)
         if isinstance(stream, VideoStream):
-            stream.codec_context.thread_type = "AUTO"
             track.size = stream.codec_context.width, stream.codec_context.height
-        self._routes[stream.index] = _Route(lane, track)
+        return track
 
     def start(self) -> None:
         """Start reading if it has not been started."""
@@ -182,19 +181,23 @@ class ContainerSource:
             return
         await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_SECONDS)
         if self._thread.is_alive():
-            logger.warning("source_reader_stuck source=%s", self._location.shown)
+            log.warning("source_reader_stuck", source=self._location.shown)
 
     def _run(self) -> None:
         try:
             self._read()
         except av.FFmpegError as error:
-            reason = describe_failure(error)
-            self.error = SourceError(f"source {self._location.shown}: reading failed: {reason}")
-            logger.warning("source_failed source=%s reason=%s", self._location.shown, reason)
+            self._fail(SourceError(f"source {self._location.shown}: reading failed: {describe_failure(error)}"))
+        except SourceError as error:
+            self._fail(error)
         finally:
             self._container.close()
             for route in self._routes.values():
                 route.track._buffer.finish()  # noqa: SLF001 - as above
+
+    def _fail(self, error: SourceError) -> None:
+        self.error = error
+        log.warning("source_failed", reason=error)
 
     def _read(self) -> None:
         start = self._container.start_time
@@ -214,9 +217,18 @@ class ContainerSource:
             if not self._loop or end <= offset:
                 return
             offset = end  # of the longest track, so that picture and sound begin again together
-            self._container.seek(0)
-            for route in self._routes.values():
-                route.lane.restart()
+            self._rewind()
+
+    def _rewind(self) -> None:
+        """Open the file anew: not every format can be sought in, and every filter and decoder starts clean."""
+        self._container.close()
+        self._container = _open(self._location)
+        streams = self._container.streams
+        self._routes = {
+            index: _Route(new_lane(cast("VideoStream | AudioStream", streams[index]), route.track.codec), route.track)
+            for index, route in self._routes.items()
+            if index < len(streams)
+        }
 
     def _packets(self) -> Iterator[AnyPacket]:
         """Demux until the end of the file or until stopped."""

@@ -16,6 +16,7 @@ from av.audio.resampler import AudioResampler
 from av.bitstream import BitStreamFilterContext
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from .testsource import AUDIO_TIME_BASE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, VIDEO_TIME_BASE
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from av.audio.stream import AudioStream
-    from av.video.stream import VideoStream
 
     AnyPacket = Packet[Any]  # generic in the stubs only
 
@@ -31,6 +31,8 @@ _CODEC_NAMES = {"h264": "H264", "vp8": "VP8", "libvpx": "VP8", "opus": "opus", "
 """FFmpeg's decoder names and what SDP calls their codecs."""
 _H264_PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 """What every WebRTC decoder takes; 4:2:2, 4:4:4 and 10 bit they do not."""
+_NAL_SPS, _NAL_SLICES = 7, range(1, 6)
+"""NAL unit types, H.264 table 7-1."""
 SNAP_SECONDS = 0.005
 """Containers round Opus timestamps to milliseconds; nearer than this to the expected one, the expected one is sent."""
 RESYNC_SECONDS = 0.1
@@ -84,10 +86,6 @@ class Lane(ABC):
     def convert(self, packet: AnyPacket) -> Iterator[Item]:
         """Yield what a packet becomes; the stream's last packet is an empty one. Raises `av.FFmpegError`."""
 
-    @abstractmethod
-    def restart(self) -> None:
-        """Prepare for the beginning of the file again."""
-
     def _seconds(self, pts: int | None) -> float:
         if pts is None:  # raw elementary streams have no timestamps: count pictures instead
             self._untimed += 1
@@ -100,36 +98,50 @@ class EncodedVideoLane(Lane):
 
     def __init__(self, stream: VideoStream, codec: str) -> None:
         super().__init__(stream)
-        self._filters: list[BitStreamFilterContext] = []
+        self._to_annex_b: BitStreamFilterContext | None = None
+        self._parameter_sets = b""
         if codec == "H264":
-            # aiortc looks for start codes, and wants the parameter sets in the stream, where MP4, MKV and RTSP have
-            # lengths and a header of their own instead.
+            # aiortc looks for start codes, and viewers for parameter sets in the stream. MP4 and MKV have lengths and
+            # a header of their own instead; RTSP may name the parameter sets in its SDP only.
             extradata = stream.codec_context.extradata or b""
-            name = "h264_mp4toannexb" if extradata[:1] == b"\x01" else "dump_extra=freq=keyframe"
-            if extradata:
-                self._filters.append(BitStreamFilterContext(name, in_stream=stream))
+            if extradata[:1] == b"\x01":
+                self._to_annex_b = BitStreamFilterContext("h264_mp4toannexb", in_stream=stream)
+            else:
+                self._parameter_sets = extradata
         self._seen_keyframe = False
 
     def convert(self, packet: AnyPacket) -> Iterator[Item]:
         """Yield the packet, in Annex B form if it is H264."""
-        if packet.dts is None and packet.size == 0:
+        if packet.size == 0:
             return
         self._seen_keyframe = self._seen_keyframe or packet.is_keyframe
         if not self._seen_keyframe:
             return
         seconds = self._seconds(packet.pts)
-        packets = [packet]
-        for bitstream_filter in self._filters:
-            packets = [output for each in packets for output in bitstream_filter.filter(each)]
+        packets = [packet] if self._to_annex_b is None else self._to_annex_b.filter(packet)
         for each in packets:
-            yield Item(seconds, self._frame_seconds, sound=False, data=each)
+            yield Item(seconds, self._frame_seconds, sound=False, data=self._decodable(each))
 
-    def restart(self) -> None:
-        """Prepare for the beginning of the file again."""
-        self._untimed = 0
-        self._seen_keyframe = False
-        for bitstream_filter in self._filters:
-            bitstream_filter.flush()
+    def _decodable(self, packet: AnyPacket) -> AnyPacket:
+        """Return the packet with parameter sets in front, if it is a keyframe that lacks them."""
+        if not self._parameter_sets or not packet.is_keyframe or has_parameter_sets(bytes(packet)):
+            return packet
+        completed = Packet(self._parameter_sets + bytes(packet))
+        completed.is_keyframe = True
+        return completed
+
+
+def has_parameter_sets(annex_b: bytes) -> bool:
+    """Return whether an H264 access unit has a sequence parameter set before its first slice."""
+    position = 0
+    while (position := annex_b.find(b"\x00\x00\x01", position)) >= 0 and position + 3 < len(annex_b):
+        kind = annex_b[position + 3] & 0x1F
+        if kind == _NAL_SPS:
+            return True
+        if kind in _NAL_SLICES:
+            return False
+        position += 3
+    return False
 
 
 class EncodedAudioLane(Lane):
@@ -149,10 +161,6 @@ class EncodedAudioLane(Lane):
             seconds = self._expected
         self._expected = seconds + duration
         yield Item(seconds, duration, sound=True, data=packet)
-
-    def restart(self) -> None:
-        """Prepare for the beginning of the file again."""
-        self._expected = None
 
 
 def opus_packet_seconds(head: bytes) -> float:
@@ -182,10 +190,6 @@ class VideoLane(Lane):
                 seconds = self._seconds(frame.pts)
                 yield Item(seconds, self._frame_seconds, sound=False, data=_encodable(frame))
 
-    def restart(self) -> None:
-        """Prepare for the beginning of the file again; seeking has emptied the decoder."""
-        self._untimed = 0
-
 
 def _encodable(frame: VideoFrame) -> VideoFrame:
     width, height = frame.width & ~1, frame.height & ~1
@@ -199,12 +203,10 @@ class AudioLane(Lane):
 
     def __init__(self, stream: AudioStream) -> None:
         super().__init__(stream)
-        self._resampler = self._new_resampler()
+        self._resampler = AudioResampler(
+            format="s16", layout="stereo", rate=SAMPLE_RATE_HZ, frame_size=SAMPLES_PER_FRAME
+        )
         self._next: float | None = None
-
-    @staticmethod
-    def _new_resampler() -> AudioResampler:
-        return AudioResampler(format="s16", layout="stereo", rate=SAMPLE_RATE_HZ, frame_size=SAMPLES_PER_FRAME)
 
     def convert(self, packet: AnyPacket) -> Iterator[Item]:
         """Yield the frames that the packet completes; damaged ones are left out."""
@@ -225,7 +227,12 @@ class AudioLane(Lane):
                 self._next = seconds + duration
                 yield Item(seconds, duration, sound=True, data=resampled)
 
-    def restart(self) -> None:
-        """Prepare for the beginning of the file again."""
-        self._resampler = self._new_resampler()
-        self._next = None
+
+def new_lane(stream: VideoStream | AudioStream, codec: str | None) -> Lane:
+    """Return a lane that hands packets of `codec` on, or decodes where `codec` is None."""
+    if isinstance(stream, VideoStream):
+        if codec is not None:
+            return EncodedVideoLane(stream, codec)
+        stream.codec_context.thread_type = "AUTO"
+        return VideoLane(stream)
+    return EncodedAudioLane(stream) if codec is not None else AudioLane(stream)
