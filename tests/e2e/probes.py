@@ -107,6 +107,14 @@ async def wait_playing(page: Page, selector: str = TILE_VIDEO) -> None:
     )
 
 
+async def wait_time_passes(page: Page, selector: str = TILE_VIDEO, seconds: float = 0.5) -> None:
+    """Return when the video's clock has advanced."""
+    now = await page.locator(selector).first.evaluate("video => video.currentTime")
+    await page.wait_for_function(
+        "([selector, time]) => document.querySelector(selector).currentTime > time", arg=[selector, now + seconds]
+    )
+
+
 async def wait_live(page: Page) -> None:
     """Return when the viewer page says that its first camera is live and its picture moves."""
     await page.wait_for_selector(".tile[data-state=live]")
@@ -141,3 +149,26 @@ async def wait_numbers(page: Page, selector: str = ".tile .numbers") -> dict[str
         arg=selector,
     )
     return await numbers(page, selector)
+
+
+READ_STRIP = """
+video => {
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(video, 0, 0);
+  const block = canvas.width / 24;
+  const middle = canvas.height - Math.max(16, canvas.height / 12) / 2;
+  return Array.from({ length: 24 }, (_, index) =>
+    context.getImageData(Math.round((index + 0.5) * block), Math.round(middle), 1, 1).data[1]);
+}
+"""
+
+
+async def read_counter(page: Page, selector: str = TILE_VIDEO) -> int:
+    """Read the test picture's frame counter: 24 blocks along its lower edge, 2 of them sync and 4 check bits."""
+    blocks = cast("list[int]", await page.locator(selector).first.evaluate(READ_STRIP))
+    bits = "".join("1" if block > 128 else "0" for block in blocks)
+    assert bits.startswith("10"), f"no frame counter in {blocks}"
+    return int(bits[2:-4], 2)

@@ -1,0 +1,95 @@
+"""Clients written from the published document's own samples work as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from tests.e2e.probes import read_patch, sound_energy, start_device, start_watching, wait_live, wait_playing
+from tests.helpers.browser import running_chromium
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Page
+
+    from tests.helpers.browser import Chromium
+    from tests.helpers.server import RunningServer
+
+pytestmark = pytest.mark.timeout(120)
+
+PAGES = Path(__file__).parent / "pages"
+DOCUMENT_PORT = 8002
+"""The samples have it built in; the browser is told to find this test's server behind it."""
+VIDEO = "#remoteVideos video"
+
+
+@pytest.fixture
+async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
+    rule = f"MAP 127.0.0.1:{DOCUMENT_PORT} 127.0.0.1:{server.port}"
+    async with running_chromium([f"--host-resolver-rules={rule}"]) as browser:
+        yield browser
+    await server.wait_empty()
+
+
+async def no_icon(_request: web.Request) -> web.Response:
+    return web.Response(status=204)
+
+
+@pytest.fixture
+async def pages() -> AsyncIterator[str]:
+    """Serve the bare pages as their authors would: by a web server of their own."""
+    app = web.Application()
+    app.router.add_get("/favicon.ico", no_icon)
+    app.router.add_static("/", PAGES)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+async def open_bare(chromium: Chromium, url: str) -> Page:
+    """Open a bare page and wait until its socket is open."""
+    page = await chromium.open(url)
+    await page.wait_for_function("() => ws.readyState === WebSocket.OPEN")
+    return page
+
+
+async def test_samples_of_both_roles_together(chromium: Chromium, pages: str) -> None:
+    device = await open_bare(chromium, f"{pages}/device.html")
+    viewer = await open_bare(chromium, f"{pages}/web.html")
+    await viewer.click("#start")
+    await wait_playing(viewer, VIDEO)
+
+    # Audio and video came in one stream: one video element, with both.
+    assert await viewer.locator(VIDEO).count() == 1
+    kinds = await viewer.locator(VIDEO).evaluate("video => video.srcObject.getTracks().map(track => track.kind).sort()")
+    assert kinds == ["audio", "video"]
+    picture = await read_patch(viewer, selector=VIDEO)
+    assert picture["green"] > picture["blue"] + 40
+    assert await sound_energy(viewer, VIDEO) > 0
+
+    # The samples print what they get: the document promises an event and leaves its name open.
+    async with viewer.expect_console_message(lambda message: message.text.startswith("Got stop_listening")):
+        await device.click("#stop")
+    async with device.expect_console_message(lambda message: message.text.startswith("Got left")):
+        await device.click("#leave")
+
+
+async def test_the_documents_viewer_watches_our_device(server: RunningServer, chromium: Chromium, pages: str) -> None:
+    await start_device(chromium, server.http_url)
+    viewer = await open_bare(chromium, f"{pages}/web.html")
+    await viewer.click("#start")
+    await wait_playing(viewer, VIDEO)
+
+
+async def test_our_viewer_watches_the_documents_device(server: RunningServer, chromium: Chromium, pages: str) -> None:
+    await open_bare(chromium, f"{pages}/device.html")
+    viewer = await start_watching(chromium, server.http_url)
+    await wait_live(viewer)
