@@ -10,6 +10,7 @@ from .forwarding.bandwidth import ReceiverEstimate
 from .rtp.batch import divide
 from .rtp.packet import parse_header, rewrite_header, wrap_rtx
 from .rtp.rtcp import ReportBlock, SenderReport, middle_32
+from .statistics import ConsumerStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +24,12 @@ KEYFRAME_PATIENCE_SECONDS: Final = 3.0
 stream shows no keyframes, and its viewer must not wait for ever."""
 RETRANSMISSION_BYTES_PER_SECOND: Final = 500_000
 """Sent again to one viewer at most: all of a 4 Mbit/s stream. More would drown a link that loses that much."""
+
+
+MAX_RESENT_REMEMBERED: Final = 512
+"""Sequence numbers whose last retransmission is remembered, to answer a NACK once a round trip."""
+DEFAULT_ROUND_TRIP_SECONDS: Final = 0.05
+"""Taken between two answers to NACKs for one packet while the viewer's round trip is unknown."""
 
 
 class MediaOutlet(Protocol):
@@ -73,12 +80,17 @@ class Consumer:
         self.packets = 0
         self.octets = 0
         self.retransmitted = 0
+        self.keyframe_requests = 0
+        self.instant_start = False
+        """Whether the viewer began with a keyframe of the past."""
         self.estimate = ReceiverEstimate()
         self._payload_types = accepted.payload_types
         self._rtx_payload_type = accepted.rtx_payload_type
         # In the lower half for the reason given at Producer.
         self._rtx_sequence = secrets.randbits(15)
         self._budget = RetransmissionBudget()
+        # When a packet was last sent again, by sequence number, oldest first.
+        self._resent: dict[int, float] = {}
         self._send = outlet.send_media
         self._renumbers = any(ours != theirs for ours, theirs in accepted.payload_types.items()) or len(
             accepted.payload_types
@@ -87,6 +99,17 @@ class Consumer:
         self._broken_frame = False
         self._waits_for_keyframe = producer.kind == "video"
         self._patient_until = now + KEYFRAME_PATIENCE_SECONDS
+
+    def start(self, now: float) -> None:
+        """Begin with the newest keyframe and what followed it, or else ask the publisher for a new one."""
+        if self.producer.kind != "video":
+            return
+        recent = self.producer.recent_start(now)
+        if recent is None:
+            self.request_keyframe(now)
+        else:
+            self.instant_start = True
+            self.forward(recent)
 
     def forward(self, batch: PacketBatch) -> None:
         """Send packets of the relay."""
@@ -135,6 +158,9 @@ class Consumer:
     def retransmit(self, lost: Iterable[int], now: float) -> None:
         """Send packets again that the viewer misses, as RTX if it knows that (RFC 4588), else as they were."""
         for sequence_number in lost:
+            if self._was_resent(sequence_number, now):
+                self.drops["nack_repeated"] += 1
+                continue
             packet = self.producer.history.get(sequence_number, now)
             if packet is None:
                 self.drops["nack_too_old"] += 1
@@ -156,8 +182,21 @@ class Consumer:
                 )
             self.retransmitted += self._send([[data]])
 
+    def _was_resent(self, sequence_number: int, now: float) -> bool:
+        """Tell whether the packet may still be on its way again; else note that it is sent now."""
+        before = self._resent.get(sequence_number)
+        wait = DEFAULT_ROUND_TRIP_SECONDS if self.estimate.round_trip is None else self.estimate.round_trip
+        if before is not None and now - before < wait:
+            return True
+        self._resent.pop(sequence_number, None)
+        self._resent[sequence_number] = now
+        if len(self._resent) > MAX_RESENT_REMEMBERED:
+            del self._resent[next(iter(self._resent))]
+        return False
+
     def request_keyframe(self, now: float) -> None:
         """Pass on that the viewer cannot decode what it has; requests of many viewers become one."""
+        self.keyframe_requests += 1
         self.producer.request_keyframe(now)
 
     def handle_report(self, block: ReportBlock, now: float) -> None:
@@ -176,6 +215,25 @@ class Consumer:
         self.estimate.note_sender_report(middle_32(ntp_time), now)
         return SenderReport(
             self.sent.ssrc, ntp_time, timestamp, self.packets & 0xFFFF_FFFF, self.octets & 0xFFFF_FFFF, ()
+        )
+
+    def statistics(self) -> ConsumerStatistics:
+        """Return a snapshot of what was sent and what the viewer says of it."""
+        estimate = self.estimate
+        return ConsumerStatistics(
+            track=self.producer.info,
+            packets=self.packets,
+            octets=self.octets,
+            retransmitted=self.retransmitted,
+            keyframe_requests=self.keyframe_requests,
+            instant_start=self.instant_start,
+            fraction_lost=estimate.fraction_lost,
+            packets_lost=estimate.packets_lost,
+            jitter=estimate.jitter_seconds,
+            round_trip=estimate.round_trip,
+            bitrate_estimate=estimate.bitrate,
+            transport_fraction_lost=estimate.transport_fraction_lost,
+            drops=dict(self.drops),
         )
 
     def _as_negotiated(self, packet: ForwardedPacket) -> bytes | None:

@@ -15,7 +15,7 @@ from .values import SdpError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .parameters import Codec, LocalTransport, TrackParameters
+    from .parameters import Candidate, Codec, LocalTransport, TrackParameters
 
 MAX_SECTIONS: Final = 32
 """m-lines in a description, refused ones included."""
@@ -142,17 +142,18 @@ def refused_section(section: sdp.MediaDescription) -> sdp.MediaDescription:
     return media
 
 
-def _candidates(addresses: Sequence[tuple[str, int]]) -> list[RTCIceCandidate]:
-    """Return host candidates, each preferred to the next (RFC 8445 section 5.1.2.1)."""
+def _candidates(candidates: Sequence[Candidate]) -> list[RTCIceCandidate]:
+    """Return host candidates, each preferred to the next, TCP after UDP (RFC 8445 section 5.1.2.1, RFC 6544)."""
     return [
         RTCIceCandidate(
             component=1,
             foundation=str(number + 1),
-            ip=host,
-            port=port,
-            priority=(126 << 24) | ((65535 - number) << 8) | 255,
-            protocol="udp",
+            ip=candidate.host,
+            port=candidate.port,
+            priority=((126 if candidate.protocol == "udp" else 90) << 24) | ((65535 - number) << 8) | 255,
+            protocol=candidate.protocol,
             type="host",
+            tcpType="passive" if candidate.protocol == "tcp" else None,
         )
-        for number, (host, port) in enumerate(addresses)
+        for number, candidate in enumerate(candidates)
     ]

@@ -8,12 +8,14 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .negotiation import build_answer, build_offer, parse_answer, parse_offer
+from .parameters import Candidate
 from .peer import PeerConnection
 from .publisher import Publisher
 from .relay import MediaRelay
+from .statistics import EngineStatistics, FeedStatistics, SubscriptionStatistics
 from .subscriber import Subscriber
 from .transport.dtls import Certificate
 from .transport.port import MediaPort, PortError
@@ -89,8 +91,10 @@ class Engine:
     async def start(self) -> None:
         """Open the media port; raise `EngineStartError` when it cannot be had."""
         try:
-            self._port.open(self._settings.hosts, self._settings.port)
-        except (PortError, ValueError) as exc:
+            await self._port.open(self._settings.hosts, self._settings.port, tcp=self._settings.tcp)
+        except PortError as exc:
+            raise EngineStartError(exc.strerror) from exc
+        except ValueError as exc:
             raise EngineStartError(str(exc)) from exc
 
     async def stop(self) -> None:
@@ -176,7 +180,7 @@ class Engine:
             raise EngineStateError(f"subscription {subscription} has been answered already")
         self._check_size(answer)
         parsed = parse_answer(answer, opened.subscriber.offered)
-        opened.subscriber.accept(parsed)
+        opened.subscriber.accept(parsed, time.monotonic())
         opened.peer.connect(parsed.transport)
 
     async def unsubscribe(self, subscription: int) -> None:
@@ -184,6 +188,32 @@ class Engine:
         opened = self._subscriptions.get(subscription)
         if opened is not None:
             self._end_subscription(opened)
+
+    def statistics(self) -> EngineStatistics:
+        """Return a snapshot of everything: plain values, some 10 us a peer."""
+        return EngineStatistics(
+            sockets=self._port.statistics(),
+            feeds=tuple(
+                FeedStatistics(
+                    feed=feed.id,
+                    peer=feed.peer.statistics(),
+                    producers=tuple(producer.statistics() for producer in feed.publisher.producers),
+                    drops=dict(feed.publisher.drops),
+                )
+                for feed in self._feeds.values()
+            ),
+            subscriptions=tuple(
+                SubscriptionStatistics(
+                    subscription=opened.id,
+                    feed=opened.feed.id,
+                    peer=opened.peer.statistics(),
+                    consumers=tuple(consumer.statistics() for consumer in opened.subscriber.consumers),
+                    drops=dict(opened.subscriber.drops),
+                )
+                for opened in self._subscriptions.values()
+            ),
+            drops=dict(self._port.drops),
+        )
 
     def _new_peer(
         self,
@@ -199,8 +229,12 @@ class Engine:
         if len(text) > self._settings.max_sdp_bytes:
             raise SdpError(f"the SDP has {len(text)} characters, at most {self._settings.max_sdp_bytes} are read")
 
-    def _candidates(self) -> tuple[tuple[str, int], ...]:
-        return tuple((address, self._port.number) for address in self.addresses)
+    def _candidates(self) -> tuple[Candidate, ...]:
+        """Return where peers can reach us, best first: UDP anywhere before TCP anywhere."""
+        protocols: tuple[Literal["udp", "tcp"], ...] = ("udp", "tcp") if self._settings.tcp else ("udp",)
+        return tuple(
+            Candidate(address, self._port.number, protocol) for protocol in protocols for address in self.addresses
+        )
 
     def _await_end(self, tasks: list[asyncio.Future[None]]) -> None:
         for task in tasks:

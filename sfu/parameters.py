@@ -70,6 +70,15 @@ class RemoteTransport:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One address where a peer can reach us."""
+
+    host: str
+    port: int
+    protocol: Literal["udp", "tcp"] = "udp"
+
+
+@dataclass(frozen=True, slots=True)
 class LocalTransport:
     """Our half of ICE and DTLS, as it goes into a description."""
 
@@ -77,8 +86,8 @@ class LocalTransport:
     ufrag: str
     password: str
     fingerprints: tuple[tuple[str, str], ...]
-    candidates: tuple[tuple[str, int], ...]
-    """Addresses and ports, the preferred one first."""
+    candidates: tuple[Candidate, ...]
+    """The preferred one first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .parameters import LocalTransport, RemoteTransport
+from .parameters import Candidate, LocalTransport, RemoteTransport
 from .rtp.packet import is_rtcp
+from .statistics import PeerStatistics
 from .transport.dtls import Certificate, MediaTransport
 from .transport.ice import IceLite
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .rtp.batch import Run
-    from .transport.port import MediaPort, UdpPath
+    from .transport.path import Path
+    from .transport.port import MediaPort
     from .values import EngineSettings
 
 logger = logging.getLogger("aiosfu.peer")
@@ -81,7 +83,7 @@ class PeerConnection:
     ) -> None:
         # Set once.
         self.name = name
-        self.ice: IceLite[UdpPath] = IceLite()
+        self.ice: IceLite[Path] = IceLite()
         self.transport = MediaTransport(certificate, self.send)
         self.drops: Counter[str] = Counter()
         self._port = port
@@ -104,14 +106,14 @@ class PeerConnection:
         port.register(self)
         self._rearm()
 
-    def local_transport(self, session_id: int, addresses: tuple[tuple[str, int], ...]) -> LocalTransport:
+    def local_transport(self, session_id: int, candidates: tuple[Candidate, ...]) -> LocalTransport:
         """Return our half of ICE and DTLS for a description."""
         return LocalTransport(
             session_id=session_id,
             ufrag=self.ice.local_ufrag,
             password=self.ice.local_password,
             fingerprints=self._certificate.fingerprints,
-            candidates=addresses,
+            candidates=candidates,
         )
 
     def connect(self, remote: RemoteTransport) -> None:
@@ -136,7 +138,7 @@ class PeerConnection:
         if path is None or self.state is not State.CONNECTED:
             self.drops["no_path"] += 1
             return 0
-        return path.socket.send_media(path.address, self.transport, runs)
+        return path.send_media(self.transport, runs)
 
     def send_rtcp(self, data: bytes) -> None:
         """Encrypt and send one compound RTCP packet."""
@@ -173,6 +175,17 @@ class PeerConnection:
             self._last_seen = now
         except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
             self._crashed(exc)
+
+    def statistics(self) -> PeerStatistics:
+        """Return a snapshot of the transport."""
+        path = self.ice.selected
+        return PeerStatistics(
+            state=self.state.value,
+            srtp_profile=self.transport.srtp_profile,
+            remote_address=None if path is None else f"{path.remote[0]} {path.remote[1]}",
+            protocol=None if path is None else path.protocol,
+            drops=dict(self.drops + self.transport.drops),
+        )
 
     def wake(self, now: float | None = None) -> None:
         """Do now what is due now."""

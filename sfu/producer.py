@@ -14,10 +14,11 @@ from .forwarding.receive_stats import ReceiveStats
 from .forwarding.rewriter import StreamRewriter
 from .frames import DecodableTrack
 from .rtp import codecs
-from .rtp.batch import ForwardedPacket
+from .rtp.batch import ForwardedPacket, PacketBatch
 from .rtp.extensions import ABS_SEND_TIME, abs_send_time, find_extension
 from .rtp.packet import RtpHeader, rewrite_header
 from .rtp.sequence import SequenceUnwrapper, seq16
+from .statistics import ProducerStatistics
 from .values import TrackInfo
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ HISTORY_SECONDS: Final = 2.0
 DEFAULT_ROUND_TRIP_SECONDS: Final = 0.1
 """Taken between two NACKs for one packet while the round trip is unknown; a receiver does not measure it by itself."""
 _NTP_FRACTION: Final = 1 << 32
+INSTANT_START_SECONDS: Final = 1.0
+"""How old a keyframe may be for a new viewer to begin with it and all that followed. It plays what it is behind at
+once, so its picture is as live as the others'; more would be a visible rush."""
+INSTANT_START_BYTES: Final = 400_000
+"""What may be sent to a new viewer at once: a second at 3 Mbit/s, some 200 ms of a 16 Mbit/s downlink."""
 RANDOM_SEQUENCE_BITS: Final = 15
 """The outgoing numbering begins in the lower half, so that it cannot wrap while a first viewer joins: a receiver that
 misses the packets before a wrap guesses the wrong SRTP rollover counter (RFC 3711 section 3.3.1)."""
@@ -76,6 +82,13 @@ class Producer(DecodableTrack):
         self.drops: Counter[str] = Counter()
         self.packets = 0
         self.octets = 0
+        self.recovered = 0
+        self.given_up = 0
+        self.nacked = 0
+        self.keyframe_requests = 0
+        self.keyframe_count = 0
+        self.size: tuple[int, int] | None = None
+        """Width and height, where a keyframe has told them."""
         self.clock: SenderClock | None = None
         self.history: PacketHistory[ForwardedPacket] = PacketHistory(HISTORY_PACKETS[parameters.kind], HISTORY_SECONDS)
         self.keyframes = KeyframeRequester()
@@ -93,11 +106,32 @@ class Producer(DecodableTrack):
         )
         # Whether the next packet is the first of its source.
         self._source_begins = True
+        # The first packet of the newest keyframe.
+        self._keyframe: ForwardedPacket | None = None
 
     @property
     def id(self) -> str:
         """The publisher's own track id."""
         return self.parameters.track_id
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a NACK to its answer, measured where one has come."""
+        measured = self.nack.round_trip
+        return DEFAULT_ROUND_TRIP_SECONDS if measured is None else measured
+
+    def recent_start(self, now: float) -> PacketBatch | None:
+        """Return the newest keyframe and all that followed, for a viewer to begin with.
+
+        None where it is too old, too much, or has holes: then a new keyframe is the better beginning.
+        """
+        keyframe = self._keyframe
+        if keyframe is None or now - keyframe.arrival > INSTANT_START_SECONDS:
+            return None
+        packets = self.history.run_from(keyframe.sequence, now)
+        if packets is None or sum(len(packet.data) for packet in packets) > INSTANT_START_BYTES:
+            return None
+        return PacketBatch(packets)
 
     def request_keyframe(self, now: float) -> None:
         """Ask the publisher for a keyframe, soon and together with whoever else asks. Nothing for audio."""
@@ -141,7 +175,7 @@ class Producer(DecodableTrack):
             return
         self.stats.add(sequence, header.timestamp, now, recovered=recovered)
         if self._sends_nacks:
-            self.nack.add(sequence, now)
+            self.nack.add(sequence, now, recovered=recovered)
         keyframe = self._is_keyframe(data, header)
         if keyframe:
             self.keyframes.keyframe_seen(now)
@@ -155,7 +189,12 @@ class Producer(DecodableTrack):
             marker=header.marker,
             keyframe=keyframe,
         )
+        if keyframe and self._begins_keyframe(packet):
+            self._keyframe = packet
+            self.keyframe_count += 1
+            self.size = codecs.keyframe_size(self._codec, data[header.payload_offset :]) or self.size
         self.packets += 1
+        self.recovered += recovered
         self.octets += len(data) - header.payload_offset - header.padding
         self.history.add(outgoing, packet, now)
         self._relay.forward(self, packet)
@@ -169,15 +208,39 @@ class Producer(DecodableTrack):
 
     def lost_packets(self, now: float) -> list[int]:
         """Return the sequence numbers to ask for again now; what is given up becomes a keyframe request."""
-        lost = self.nack.due(now, DEFAULT_ROUND_TRIP_SECONDS)
-        if self.nack.take_given_up() and self.kind == "video":
+        lost = self.nack.due(now, self.round_trip)
+        given_up = self.nack.take_given_up()
+        if given_up and self.kind == "video":
             self.keyframes.request(now)
+        self.given_up += given_up
+        self.nacked += len(lost)
         return lost
 
     def next_deadline(self) -> float | None:
         """Return when `lost_packets` or the keyframe requester next has something to do, None for not at all."""
         deadlines = [when for when in (self.nack.next_deadline(), self.keyframes.next_deadline()) if when is not None]
         return min(deadlines, default=None)
+
+    def statistics(self) -> ProducerStatistics:
+        """Return a snapshot of what came and what is missing."""
+        width, height = self.size or (None, None)
+        return ProducerStatistics(
+            track=self.info,
+            subscribers=self._relay.subscribers(self),
+            packets=self.packets,
+            octets=self.octets,
+            packets_lost=self.stats.lost,
+            recovered=self.recovered,
+            given_up=self.given_up,
+            nacked=self.nacked,
+            keyframe_requests=self.keyframe_requests,
+            keyframes=self.keyframe_count,
+            jitter=self.stats.jitter_seconds,
+            round_trip=self.nack.round_trip,
+            width=width,
+            height=height,
+            drops=dict(self.drops),
+        )
 
     def _is_keyframe(self, data: bytes, header: RtpHeader) -> bool:
         if self.kind == "audio":
@@ -186,6 +249,13 @@ class Producer(DecodableTrack):
         found = codecs.is_keyframe(self._codec, memoryview(data)[header.payload_offset : end])
         # A codec that cannot be told gets no gate: its decoder finds its own beginning.
         return found is not False
+
+    def _begins_keyframe(self, packet: ForwardedPacket) -> bool:
+        """Tell whether the packet begins a keyframe later than the known one: H264 shows one in several packets."""
+        if self.kind != "video":
+            return False
+        known = self._keyframe
+        return known is None or (packet.sequence > known.sequence and packet.timestamp != known.timestamp)
 
     def _rewritten(self, data: bytes, header: RtpHeader, sequence_number: int, timestamp: int, now: float) -> bytes:
         rewritten = rewrite_header(

@@ -150,7 +150,9 @@ class Publisher:
             if lost:
                 packets.append(Nack(self._ssrc, source, tuple(lost)))
             if producer.keyframes.due(now):
-                packets += self._keyframe_request(producer, source)
+                requests = self._keyframe_request(producer, source)
+                producer.keyframe_requests += len(requests)
+                packets += requests
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL_SECONDS
             packets.insert(0, self._receiver_report(now))

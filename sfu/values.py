@@ -20,6 +20,8 @@ class EngineSettings:
     """Local addresses to bind, IPv4 or IPv6 literals; each gets a socket, all on one port number."""
     port: int = 0
     """UDP port for all media; 0 takes any free one."""
+    tcp: bool = True
+    """Whether media is also taken over TCP (ICE-TCP) on the same port number, for networks that block UDP."""
     announce: tuple[str, ...] = ()
     """Addresses to put into candidates instead of the non-loopback hosts (NAT, containers)."""
     connect_timeout: float = 20.0

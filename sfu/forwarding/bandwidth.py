@@ -24,6 +24,8 @@ MAX_STATUSES_PER_FEEDBACK = 400
 """In the worst case, two bytes of delta each and a chunk for every seven, 0.93 kB: it fits any path."""
 MAX_SENT_REPORTS = 8
 """Sender reports remembered to measure round trips: some 8 s at one a second; a later answer tells nothing of now."""
+FEEDBACK_WINDOW_PACKETS = 2048
+"""Over which transport-wide loss is counted before old packets weigh half: some seconds of video."""
 MAX_ROUND_TRIP_SECONDS = 10.0
 """A longer one is an error of the reporter's clock."""
 
@@ -136,6 +138,8 @@ class ReceiverEstimate:
     __slots__ = (
         "_bitrate",
         "_bitrate_at",
+        "_feedback_lost",
+        "_feedback_received",
         "_fraction_lost",
         "_highest_sequence",
         "_jitter_seconds",
@@ -150,6 +154,8 @@ class ReceiverEstimate:
         self._bitrate_at: float | None = None
         self._fraction_lost = 0.0
         self._packets_lost = 0
+        self._feedback_received = 0
+        self._feedback_lost = 0
         self._highest_sequence = 0
         self._jitter_seconds = 0.0
         self._reported_at: float | None = None
@@ -196,6 +202,21 @@ class ReceiverEstimate:
     def round_trip(self) -> float | None:
         """The last measured round trip in seconds, or None before the first."""
         return self._round_trip
+
+    @property
+    def transport_fraction_lost(self) -> float | None:
+        """Loss on the whole transport by transport-wide feedback, 0 to 1 over some seconds; None before the first."""
+        seen = self._feedback_received + self._feedback_lost
+        return self._feedback_lost / seen if seen else None
+
+    def on_transport_feedback(self, feedback: TransportFeedback) -> None:
+        """Take which packets of the transport arrived."""
+        received = sum(arrival is not None for arrival in feedback.arrivals)
+        self._feedback_received += received
+        self._feedback_lost += len(feedback.arrivals) - received
+        if self._feedback_received + self._feedback_lost > FEEDBACK_WINDOW_PACKETS:
+            self._feedback_received >>= 1
+            self._feedback_lost >>= 1
 
     def note_sender_report(self, middle_32: int, now: float) -> None:
         """Remember when a sender report went out, by the middle 32 bits of its NTP time."""

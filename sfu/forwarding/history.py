@@ -76,3 +76,16 @@ class PacketHistory(Generic[PacketT]):
         ):
             return None
         return self._packets[slot]
+
+    def run_from(self, sequence: int, now: float) -> list[PacketT] | None:
+        """Return the packets from the extended number `sequence` up to the newest, or None where any is missing."""
+        if not 0 <= self._highest - sequence < self._capacity:
+            return None
+        run: list[PacketT] = []
+        for number in range(sequence, self._highest + 1):
+            slot = number & self._mask
+            packet = self._packets[slot]
+            if self._sequences[slot] != number or packet is None or now - self._times[slot] > self._max_age:
+                return None
+            run.append(packet)
+        return run

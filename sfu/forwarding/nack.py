@@ -20,17 +20,21 @@ MIN_RETRY_SECONDS = 0.02
 """Between two requests for one packet; on a local network a round trip alone would be a busy loop."""
 MAX_RETRY_SECONDS = 0.5
 """Likewise, in case the measured round trip is absurd."""
+ROUND_TRIP_GAIN = 0.125
+"""Weight of a new measurement, as in RFC 6298."""
 
 
 class _Missing:
     """One packet that has not come."""
 
-    __slots__ = ("due_at", "give_up_at", "tries")
+    __slots__ = ("asked_at", "due_at", "give_up_at", "tries")
 
     def __init__(self, due_at: float, give_up_at: float) -> None:
         self.due_at = due_at
         self.give_up_at = give_up_at
         self.tries = 0
+        self.asked_at = 0.0
+        """When it was last asked for."""
 
 
 class NackGenerator:
@@ -49,6 +53,7 @@ class NackGenerator:
         "_max_wait",
         "_missing",
         "_reorder_allowance",
+        "_round_trip",
     )
 
     def __init__(
@@ -68,22 +73,40 @@ class NackGenerator:
         self._deadline = math.inf
         """Not after the earliest time at which something is due; arrivals leave it early, `due` mends it."""
         self._given_up = 0
+        self._round_trip: float | None = None
+
+    @property
+    def round_trip(self) -> float | None:
+        """The smoothed time from a request to its answer, in seconds; None before the first."""
+        return self._round_trip
 
     @property
     def missing(self) -> int:
         """Packets waited for."""
         return len(self._missing)
 
-    def add(self, sequence: int, now: float) -> None:
-        """Note that the packet of this extended number has come, and as missing those skipped before it."""
+    def add(self, sequence: int, now: float, *, recovered: bool = False) -> None:
+        """Note that the packet of this extended number has come, and as missing those skipped before it.
+
+        `recovered` says that it is certainly a retransmission: then it tells the round trip.
+        """
         highest = self._highest
         if sequence <= highest:
             if self._missing:
-                self._missing.pop(sequence, None)
+                found = self._missing.pop(sequence, None)
+                # Of a packet asked for twice nobody knows which request was answered (Karn's algorithm).
+                if recovered and found is not None and found.tries == 1:
+                    self._measure(now - found.asked_at)
             return
         self._highest = sequence
         if sequence != highest + 1 and highest >= 0:
             self._note_gap(highest + 1, sequence, now)
+
+    def _measure(self, round_trip: float) -> None:
+        if self._round_trip is None:
+            self._round_trip = round_trip
+        else:
+            self._round_trip += (round_trip - self._round_trip) * ROUND_TRIP_GAIN
 
     def _note_gap(self, start: int, end: int, now: float) -> None:
         if end - start > self._max_missing:
@@ -120,6 +143,7 @@ class NackGenerator:
                 if len(numbers) < MAX_NACKED_AT_ONCE:
                     numbers.append(sequence & 0xFFFF)
                     missing.tries += 1
+                    missing.asked_at = now
                     missing.due_at = retry_at
             deadline = min(deadline, missing.due_at)
         for sequence in abandoned:

@@ -1,6 +1,6 @@
 """IceLite: the server's half of ICE (RFC 8445 section 2.5), which only answers connectivity checks.
 
-Pure: datagrams in, decisions out. Where a datagram came from is an opaque `Path`, so that the same code serves UDP
+Pure: datagrams in, decisions out. Where a datagram came from is an opaque path, so that the same code serves UDP
 and TCP.
 """
 
@@ -30,16 +30,16 @@ _USERNAME: Final = 0x0006
 _MESSAGE_TYPE_MASK: Final = 0x3FFF
 
 
-class Path(Protocol):
-    """One way to a remote address."""
+class RemotePath(Protocol):
+    """What connectivity checks need to know of a path."""
 
     @property
     def remote(self) -> tuple[str, int]:
-        """Return the remote IP address and port."""
+        """The remote IP address and port."""
         ...
 
 
-PathT = TypeVar("PathT", bound=Path)
+PathT = TypeVar("PathT", bound=RemotePath)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,30 @@ async def test_two_viewers_of_audio_and_video_get_the_same_and_a_part_is_a_part(
                 await engine.subscribe(14, 1, ["nope"])
 
 
-async def test_a_late_viewer_starts_with_a_keyframe_that_was_asked_for() -> None:
+async def test_a_new_viewer_begins_at_once_with_a_recent_keyframe_of_a_device_that_sends_no_other() -> None:
     async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack(frames=300)) as device:
-        await until(lambda: len(device.sent) > 20)
+        await until(lambda: len(device.sent) > 10)
+        async with viewer(engine, 11, 1) as watcher:
+            await frames(watcher.tracks[0], 15)
+            (consumer,) = engine.statistics().subscriptions[0].consumers
+            assert consumer.instant_start
+            assert consumer.keyframe_requests == 0
+            assert not consumer.drops
+            sent = [packet.payload for packet in device.sent]
+            assert [packet.payload for packet in watcher.received] == sent[: len(watcher.received)]
+            numbers = [packet.sequence_number for packet in watcher.received]
+            assert numbers == [(numbers[0] + step) & 0xFFFF for step in range(len(numbers))]
+
+
+async def test_a_viewer_of_a_stale_picture_waits_for_the_keyframe_that_it_asked_for() -> None:
+    async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack(frames=300)) as device:
+        await until(lambda: len(device.sent) > 45)
         async with viewer(engine, 11, 1) as watcher:
             # The track repeats its frames; only its 300th is a keyframe again, so the packets must wait for the gate.
             await until(lambda: video_of(engine, 1).keyframes.pending)
             await events.expect(SubscriptionStarted)
-            await until(lambda: bool(engine._subscriptions[11].subscriber.consumers[0].drops["before_keyframe"]))
+            subscriber = engine._subscriptions[11].subscriber
+            await until(lambda: any(consumer.drops["before_keyframe"] for consumer in subscriber.consumers))
             assert watcher.received == []
 
 

@@ -17,10 +17,11 @@ from sfu.negotiation import (
     parse_offer,
     retransmission_codec,
 )
-from sfu.parameters import LocalTransport, SentTrack
+from sfu.parameters import Candidate, LocalTransport, SentTrack
 from sfu.values import NoCommonCodecError, SdpError
 
-LOCAL = LocalTransport(7, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 8003),))
+CANDIDATES = (Candidate("127.0.0.1", 8003), Candidate("127.0.0.1", 8003, "tcp"))
+LOCAL = LocalTransport(7, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), CANDIDATES)
 
 SESSION = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mids}\r\na=msid-semantic: WMS *\r\n"
 TRANSPORT = (
@@ -93,7 +94,10 @@ def test_the_answer_receives_and_refuses_section_by_section() -> None:
     assert video.dtls.role == "server"
     assert video.ice is not None
     assert video.ice.iceLite
-    assert [(item.ip, item.port) for item in video.ice_candidates] == [("127.0.0.1", 8003)]
+    udp, tcp = video.ice_candidates
+    assert (udp.ip, udp.port, udp.protocol) == ("127.0.0.1", 8003, "udp")
+    assert (tcp.ip, tcp.port, tcp.protocol, tcp.tcpType) == ("127.0.0.1", 8003, "tcp", "passive")
+    assert udp.priority > tcp.priority
 
 
 def test_only_accepted_sections_are_bundled() -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from sfu.rtp.batch import divide
-from sfu.transport.port import MediaPort, PortError, UdpPath, UdpSocket
+from sfu.transport.port import MediaPort, PortError
+from sfu.transport.udp import UdpPath, UdpSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ def receiver() -> Iterator[socket.socket]:
 @pytest.fixture
 async def port() -> Any:
     media = MediaPort()
-    media.open(["127.0.0.1"], 0)
+    await media.open(["127.0.0.1"], 0, tcp=False)
     yield media
     media.close()
 
@@ -125,4 +126,4 @@ async def test_what_is_queued_leaves_before_the_turn_ends(port: MediaPort, recei
 
 async def test_an_address_that_is_not_ours_is_named() -> None:
     with pytest.raises(PortError, match=r"cannot open UDP 192\.0\.2\.250 port any"):
-        MediaPort().open(["192.0.2.250"], 0)
+        await MediaPort().open(["192.0.2.250"], 0, tcp=False)
