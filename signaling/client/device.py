@@ -250,12 +250,12 @@ class _Rooms:
 
     async def leave(self) -> None:
         """Stop streaming and say so, if the connection still stands."""
-        busy = self._task is not None and not self._task.done()
-        await self._end()
-        if busy:
+        if self._task is not None and not self._task.done():
+            # While the media still flows: viewers are to hear that it left, not that it was lost.
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                     await self._connection.request("leave", {}, "left")
+        await self._end()
 
     async def _end(self) -> None:
         task, self._task, self._streaming = self._task, None, None

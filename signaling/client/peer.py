@@ -70,9 +70,10 @@ async def wait_connected(connection: RTCPeerConnection) -> None:
 
 
 async def close_peer_connection(connection: RTCPeerConnection) -> None:
-    """Close, but not for longer than `CLOSE_TIMEOUT_SECONDS`."""
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await connection.close()
-    except TimeoutError:
+    """Close, but wait no longer than `CLOSE_TIMEOUT_SECONDS` for it."""
+    # In a task of its own: aiortc closes too when the server has, and both wait on one future. Cancelling one of them,
+    # by a timeout or because a device is told to stop while it closes, would break the other.
+    closing = asyncio.create_task(connection.close(), name="peer-connection-close")
+    done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_SECONDS)
+    if not done:
         log.warning("peer_connection_close_timeout")

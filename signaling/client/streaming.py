@@ -108,6 +108,8 @@ class Streaming:
                 await publication.start()
                 log.info("device_streaming", device=self._device.id, room=self._room)
                 await self._watch(publication)
+                # While the connection stands: viewers are to hear that it is over, not that it was lost.
+                await self._withdraw()
             finally:
                 self._publication = None
                 await publication.close()

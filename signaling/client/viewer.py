@@ -28,6 +28,8 @@ CONNECT_SECONDS = 10.0
 """For how long an unreachable server is tried: it may just be starting."""
 INVITE_AGAIN_SECONDS = 2.0
 """Pause before inviting again while no device was there to be invited."""
+SILENCE_SECONDS = 10.0
+"""Pause before inviting again devices that were invited and sent nothing: they may have gone meanwhile."""
 MAX_FEEDS = 64
 """Feeds received at once, as many as the server allows; decoding that many takes a big machine."""
 LEAVE_TIMEOUT_SECONDS = 0.5
@@ -103,13 +105,13 @@ class Viewer:
                 raise self._end
             if self._now() >= deadline:
                 raise NoFeedError(self._what_is_missing(timeout))
-            patience = deadline if self._invited else min(deadline, self._now() + INVITE_AGAIN_SECONDS)
+            patience = SILENCE_SECONDS if self._invited else INVITE_AGAIN_SECONDS
             self._news.clear()
             try:
-                async with asyncio.timeout_at(patience):
+                async with asyncio.timeout_at(min(deadline, self._now() + patience)):
                     await self._news.wait()
             except TimeoutError:
-                if not self._invited:
+                if not self._feeds and self._now() < deadline:
                     await self._invite()
 
     async def close(self) -> None:
@@ -272,8 +274,10 @@ class Viewer:
 
     async def _drop(self, feed_id: int, reason: str) -> None:
         feed = self._feeds.pop(feed_id, None)
-        if feed is not None:
-            log.info("feed_ended", feed=feed_id, device=feed.device, reason=reason)
-            await feed.close(reason)
+        if feed is None:
+            return
+        log.info("feed_ended", feed=feed_id, device=feed.device, reason=reason)
         if not self._feeds:
-            self._invited = ()  # so that `next_feed` invites again
+            self._invited = ()  # so that `next_feed`, if it is waiting, invites again
+            self._news.set()
+        await feed.close(reason)
