@@ -1,0 +1,167 @@
+"""Servers as processes: started, measured from outside by /proc, and ended by their id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from .network import Network
+
+Kind = Literal["aiosfu", "janus", "stock"]
+
+SIGNALLING_PORT = 18002
+MEDIA_PORT = 18003
+"""Where the server has its own namespace any number will do; on loopback these are free unless a run is going on."""
+START_TIMEOUT_SECONDS = 20.0
+STOP_TIMEOUT_SECONDS = 10.0
+JANUS = "janus"
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_ROOT = Path(__file__).parents[2]
+
+
+class ServerError(Exception):
+    """A server that did not start or has died; the text holds the end of its output."""
+
+
+class ServerProcess:
+    """One running server."""
+
+    def __init__(self, kind: Kind, process: subprocess.Popen[bytes], output: Path, host: str) -> None:
+        self.kind = kind
+        self.host = host
+        self._process = process
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        """The process id, of the server itself."""
+        return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return user and system time of all threads so far; raise `ServerError` where the server has died."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            raise ServerError(f"{self.kind} has died: {self.output()}") from None
+        # utime and stime are fields 14 and 15; the first after the name is field 3 (proc(5)).
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Return Rss and Pss, in bytes."""
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return {name: int(size) * 1024 for name, size in re.findall(r"^(Rss|Pss):\s+(\d+) kB", text, re.MULTILINE)}
+
+    def output(self) -> str:
+        """Return the end of what the server printed."""
+        return self._output.read_text(errors="replace")[-2000:].strip()
+
+    async def ready(self) -> None:
+        """Return once the signalling port takes connections."""
+        deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
+        while True:
+            if self._process.poll() is not None:
+                raise ServerError(f"{self.kind} ended with {self._process.returncode}: {self.output()}")
+            with contextlib.suppress(OSError), socket.create_connection((self.host, SIGNALLING_PORT), timeout=1):
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise ServerError(f"{self.kind} took more than {START_TIMEOUT_SECONDS} s to start: {self.output()}")
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the process. Idempotent."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_server(kind: Kind, network: Network) -> AsyncIterator[ServerProcess]:
+    """Run a server for the block."""
+    with tempfile.TemporaryDirectory(prefix="aiosfu-bench-") as name:
+        folder = Path(name)
+        output = folder / "output.txt"
+        with output.open("wb") as sink:
+            process = subprocess.Popen(
+                [*network.server_prefix, *_command(kind, network.server_host, folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=_ROOT,
+            )
+        server = ServerProcess(kind, process, output, network.server_host)
+        try:
+            await server.ready()
+            yield server
+        finally:
+            server.stop()
+
+
+def janus_version() -> str | None:
+    """Return the installed Janus's version, None without one."""
+    path = shutil.which(JANUS)
+    if path is None:
+        return None
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
+
+
+def _command(kind: Kind, host: str, folder: Path) -> Sequence[str]:
+    python = sys.executable
+    if kind == "aiosfu":
+        return (
+            *(python, "-m", "signaling", "serve", "--host", host, "--port", str(SIGNALLING_PORT)),
+            *("--media-host", host, "--media-port", str(MEDIA_PORT)),
+        )
+    if kind == "stock":
+        return (python, "-m", "tests.benchmarks.stock_server", host, str(SIGNALLING_PORT))
+    _write_janus_configuration(folder, host)
+    return (JANUS, "--configs-folder", str(folder))
+
+
+def _write_janus_configuration(folder: Path, host: str) -> None:
+    """Write the files that make Janus a lean VideoRoom server: no logs to speak of, ICE-lite, nothing else loaded."""
+    library = next(iter(Path("/usr/lib").glob("*/janus/plugins")), Path("/usr/lib/janus/plugins")).parent
+    unused = [path.name for path in library.glob("plugins/*.so") if path.stem != "libjanus_videoroom"]
+    silent = [path.name for path in library.glob("transports/*.so") if path.stem != "libjanus_websockets"]
+    others = [path.name for kind in ("events", "loggers") for path in library.glob(f"{kind}/*.so")]
+    (folder / "janus.jcfg").write_text(
+        f"""general: {{
+    configs_folder = "{folder}"
+    plugins_folder = "{library}/plugins"
+    transports_folder = "{library}/transports"
+    events_folder = "{library}/events"
+    loggers_folder = "{library}/loggers"
+    debug_level = 2
+    debug_colors = false
+    session_timeout = 0
+}}
+nat: {{ ice_lite = true, ice_tcp = false, ice_enforce_list = "{host}" }}
+plugins: {{ disable = "{",".join(unused)}" }}
+transports: {{ disable = "{",".join(silent)}" }}
+loggers: {{ disable = "{",".join(others)}" }}
+events: {{ broadcast = false }}
+"""
+    )
+    (folder / "janus.transport.websockets.jcfg").write_text(
+        f'general: {{ json = "compact", ws = true, ws_port = {SIGNALLING_PORT}, ws_ip = "{host}", wss = false }}\n'
+    )
+    (folder / "janus.plugin.videoroom.jcfg").write_text("general: { string_ids = false }\n")
