@@ -31,6 +31,10 @@ MIN_TIMER_SECONDS: Final = 0.005
 """No deadline is served sooner after the last: it bounds what a peer's timer can cost."""
 
 
+RATE_WINDOW_SECONDS: Final = 0.1
+"""Over which a peer's packets are counted: a keyframe's burst is a small part of what it may hold."""
+
+
 class State(enum.Enum):
     """Where a peer connection is; it only moves down this list."""
 
@@ -98,6 +102,10 @@ class PeerConnection:
         self.media: Media | None = None
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
+        # How much came in this window, so that one peer's flood is dropped before it costs a decryption.
+        self._window_ends = 0.0
+        self._window_media = 0
+        self._window_rtcp = 0
         # The one timer, and what it waits for.
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
@@ -158,8 +166,11 @@ class PeerConnection:
         if self.state is not State.CONNECTED or self.media is None:
             self._keep_early(data)
             return
+        control = is_rtcp(data)
+        if self._exceeds_rate(control=control, now=now):
+            return
         try:
-            if is_rtcp(data):
+            if control:
                 plain = self.transport.unprotect_rtcp(data)
                 if plain is None:
                     return
@@ -236,6 +247,23 @@ class PeerConnection:
         self.wake(now)
         await self.transport.closed()
         self._end("closed_by_peer")
+
+    def _exceeds_rate(self, *, control: bool, now: float) -> bool:
+        """Count one datagram; tell, and count as dropped, whether the peer sends more than it may."""
+        if now >= self._window_ends:
+            self._window_ends = now + RATE_WINDOW_SECONDS
+            self._window_media = self._window_rtcp = 0
+        if control:
+            self._window_rtcp += 1
+            if self._window_rtcp <= self._settings.max_rtcp_rate * RATE_WINDOW_SECONDS:
+                return False
+            self.drops["rtcp_rate"] += 1
+        else:
+            self._window_media += 1
+            if self._window_media <= self._settings.max_packet_rate * RATE_WINDOW_SECONDS:
+                return False
+            self.drops["packet_rate"] += 1
+        return True
 
     def _keep_early(self, data: bytes) -> None:
         if self.state is State.CONNECTING and len(self._early) < MAX_EARLY_DATAGRAMS:

@@ -176,6 +176,8 @@ class Server:
         except sfu.EngineStartError as error:
             await self.service.stop()
             hint = f"choose another with {flag_name('media_port')} or {flag_name('media_host')}"
+            if "TCP" in str(error):
+                hint += ", or do without by --no-media-tcp"
             raise ServerStartError(f"{error}; {hint}") from None
         await self._runner.setup()
         try:

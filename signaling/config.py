@@ -89,7 +89,10 @@ class ServerConfig(BaseModel):
     media_host: Addresses = _setting(
         (), "local address for media; default: all of this machine's, and 127.0.0.1 when --host is loopback", _ADDRESS
     )
-    media_port: Port = _setting(8003, "UDP port for all media; 0 takes a free one", _PORT)
+    media_port: Port = _setting(8003, "port for all media, UDP and TCP; 0 takes a free one", _PORT)
+    media_tcp: bool = _setting(
+        default=True, description="also take media over TCP, on the same port number", allowed="true or false"
+    )
     announce: Addresses = _setting(
         (), "address at which clients reach the media port, when behind NAT or in a container", _ADDRESS
     )
@@ -123,6 +126,7 @@ class ServerConfig(BaseModel):
         return EngineSettings(
             hosts=self._media_hosts(),
             port=self.media_port,
+            tcp=self.media_tcp,
             announce=self.announce,
             connect_timeout=self.connect_timeout,
             answer_timeout=self.answer_timeout,

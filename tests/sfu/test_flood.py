@@ -1,0 +1,38 @@
+"""A peer that floods is dropped before it costs a decryption, and its neighbours notice nothing."""
+
+from __future__ import annotations
+
+from sfu.rtp.rtcp import PictureLossIndication
+from tests.helpers.peers import CountingTrack, frames, publisher, running_engine, until, viewer
+
+
+async def test_a_device_that_floods_is_policed() -> None:
+    async with running_engine(max_packet_rate=200) as (engine, events):
+        async with (
+            publisher(engine, events, 1, CountingTrack()) as device,
+            publisher(engine, events, 2, CountingTrack()),
+        ):
+            transport = device.pc.getTransceivers()[0].receiver.transport
+            last = bytes(device.sent[-1].serialize())
+            for number in range(500):
+                await transport._send_rtp(last[:2] + ((30_000 + number) & 0xFFFF).to_bytes(2, "big") + last[4:])
+            peer = engine._feeds[1].peer
+            await until(lambda: peer.drops["packet_rate"] > 400)
+            assert not engine._feeds[2].peer.drops
+            async with viewer(engine, 12, 2) as watcher:
+                await frames(watcher.tracks[0], 5)
+
+
+async def test_a_viewer_that_floods_rtcp_costs_the_device_one_keyframe_request_a_while() -> None:
+    async with running_engine(max_rtcp_rate=200) as (engine, events), publisher(engine, events, 1, CountingTrack()):
+        async with viewer(engine, 11, 1) as watcher:
+            await frames(watcher.tracks[0], 3)
+            ssrc = watcher.received[0].ssrc
+            transport = watcher.pc.getTransceivers()[0].receiver.transport
+            for _ in range(300):
+                await transport._send_rtp(PictureLossIndication(1, ssrc).encode())
+            peer = engine._subscriptions[11].peer
+            await until(lambda: peer.drops["rtcp_rate"] > 200)
+            (producer,) = engine.statistics().feeds[0].producers
+            assert producer.keyframe_requests <= 2
+            await frames(watcher.tracks[0], 10)
