@@ -93,7 +93,7 @@ export function insecureContextMessage(location) {
  * @type {Record<string, Message>} */
 const ENDED = {
   unpublished: { title: "The camera stopped", text: "It was switched off over there." },
-  left: { title: "The camera stopped", text: "It has left." },
+  left: { title: "The camera stopped", text: "It went offline." },
   disconnected: { title: "Lost", text: "Waiting for the camera to come back." },
   replaced: { title: "One moment", text: "The camera is starting again." },
   reconnected: { title: "One moment", text: "Asking the camera again." },

@@ -127,7 +127,7 @@ function numberTexts(stats) {
     picture: width && height ? [`${width}×${height}`, ""] : null,
     fps: fps === null ? null : [String(Math.round(fps)), "\u00a0fps"],
     kbps: kbps === null ? null : bitrateText(kbps),
-    roundTrip: roundTripMs === null ? null : [roundTripMs < 10 ? roundTripMs.toFixed(1) : roundTripMs.toFixed(0), "\u00a0ms"],
+    roundTrip: roundTripMs === null ? null : [roundTripMs < 1 ? "<1" : roundTripMs.toFixed(0), "\u00a0ms"],
     loss: lossPercent === null ? null : [lossPercent === 0 ? "0" : lossPercent.toFixed(1), "\u00a0%"],
   };
 }

@@ -27,6 +27,9 @@ INSTALL_TIMEOUT_SECONDS = 600
 WAIT_MS = 20_000
 """An upper bound for what takes a second or two: the machine may be busy."""
 
+ALLOW_CAMERA = "--use-fake-ui-for-media-stream"
+"""Says yes to every question for a permission; without it, headless, the answer is no."""
+
 FLAGS = (
     "--no-sandbox",  # containers seldom have user namespaces
     "--disable-gpu",
@@ -36,7 +39,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-device-for-media-stream=fps=30",
-    "--use-fake-ui-for-media-stream",
+    ALLOW_CAMERA,
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
@@ -156,13 +159,15 @@ class Chromium:
 
 
 @asynccontextmanager
-async def running_chromium(extra_flags: Iterable[str] = ()) -> AsyncIterator[Chromium]:
-    """Run a headless Chromium with a fake camera and microphone for the block."""
+async def running_chromium(extra_flags: Iterable[str] = (), *, without: Iterable[str] = ()) -> AsyncIterator[Chromium]:
+    """Run a headless Chromium with a fake camera and microphone for the block; `without` names `FLAGS` to leave out."""
     path = find_chromium()
     if path is None:
         raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
+    left_out = frozenset(without)
+    flags = [*(flag for flag in FLAGS if flag not in left_out), *extra_flags]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *extra_flags])
+        browser = await playwright.chromium.launch(executable_path=path, args=flags)
         chromium = Chromium(browser)
         try:
             yield chromium

@@ -1,0 +1,155 @@
+"""The device page by itself: what it says when there is no camera to be had, and what it lets one change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.probes import read_patch, start_device, start_watching, wait_live, wait_time_passes
+from tests.helpers.browser import ALLOW_CAMERA, running_chromium
+from tests.helpers.server import RunningServer, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Page
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunningServer]:
+    async with running_server() as running:
+        yield running
+
+
+async def test_a_refused_permission_is_explained(server: RunningServer) -> None:
+    async with running_chromium(without=[ALLOW_CAMERA]) as chromium:
+        page = await chromium.open(f"{server.http_url}/device")
+        await page.click("#online")
+        await expect(page.locator(".notice-title")).to_contain_text("not allowed to use the camera")
+        await expect(page.locator(".notice-text")).to_contain_text("allow both for this page")
+        await expect(page.locator("#device")).to_have_attribute("data-state", "offline")
+        # The way out is still there.
+        await expect(page.locator("#online")).to_be_enabled()
+
+
+async def test_an_insecure_address_is_explained(server: RunningServer) -> None:
+    async with running_chromium(["--host-resolver-rules=MAP cameras.example 127.0.0.1"]) as chromium:
+        page = await chromium.open(f"http://cameras.example:{server.port}/device")
+        await expect(page.locator(".notice-title")).to_have_text("Cameras need https or localhost")
+        await expect(page.locator(".notice-text")).to_contain_text(f"http://localhost:{server.port}/device")
+        await page.click("#online")
+        await expect(page.locator("#device")).to_have_attribute("data-state", "offline")
+
+
+async def test_no_prompt_before_a_click_and_nothing_sent_before_somebody_watches(server: RunningServer) -> None:
+    async with running_chromium(without=[ALLOW_CAMERA]) as chromium:
+        page = await chromium.blank()
+        await page.add_init_script(
+            """window.asked = 0;
+            const original = MediaDevices.prototype.getUserMedia;
+            MediaDevices.prototype.getUserMedia = function (...args) { asked += 1; return original.apply(this, args); };
+            const Connection = RTCPeerConnection;
+            window.connections = 0;
+            window.RTCPeerConnection = class extends Connection {
+              constructor(...args) { super(...args); connections += 1; }
+            };"""
+        )
+        await page.context.grant_permissions(["camera", "microphone"])
+        await page.goto(f"{server.http_url}/device")
+        await page.context.clear_permissions()
+        await page.reload()
+        await expect(page.locator("#preview-button")).to_be_visible()
+        assert await page.evaluate("() => asked") == 0
+        await page.context.grant_permissions(["camera", "microphone"])
+        await page.click("#online")
+        await expect(page.locator("#state-title")).to_have_text("Online, nobody is watching")
+        assert await page.evaluate("() => [asked, connections]") == [1, 0]
+
+
+async def test_a_taken_name_is_explained(server: RunningServer) -> None:
+    async with running_chromium() as chromium:
+        await start_device(chromium, server.http_url, name="cam-1")
+        second = await chromium.open(f"{server.http_url}/device#name=cam-1")
+        await second.click("#online")
+        await expect(second.locator(".notice-title")).to_have_text("This name is taken")
+        await second.click("#stop")
+        await second.fill("#name", "  my camera / 2 ")
+        await second.click("#online")
+        await expect(second.locator("#name")).to_have_value("my-camera-2")
+        await expect(second.locator("#state-title")).to_have_text("Online, nobody is watching")
+
+
+async def test_screen_and_camera_are_exchanged_while_live(server: RunningServer) -> None:
+    async with running_chromium() as chromium:
+        device = await start_device(chromium, server.http_url)
+        viewer = await start_watching(chromium, server.http_url)
+        await wait_live(viewer)
+        feed = await viewer.locator(".tile").get_attribute("data-feed")
+        # A canvas stands in for the screen, which a machine without a display has not.
+        await device.evaluate(
+            """() => {
+              navigator.mediaDevices.getDisplayMedia = async () => {
+                const canvas = Object.assign(document.createElement("canvas"), { width: 1280, height: 720 });
+                const context = canvas.getContext("2d");
+                setInterval(() => {
+                  context.fillStyle = `rgb(0 0 ${200 + Math.random() * 50})`;
+                  context.fillRect(0, 0, 1280, 720);
+                }, 50);
+                return canvas.captureStream(20);
+              };
+            }"""
+        )
+        await device.check("input[value=screen]", force=True)
+        await viewer.wait_for_function(f"() => ({IS_BLUE})()")
+        await device.check("input[value=camera]", force=True)
+        await viewer.wait_for_function(f"() => !({IS_BLUE})()")
+        await wait_time_passes(viewer)
+        assert (await read_patch(viewer))["green"] > 60
+        assert await viewer.locator(".tile").get_attribute("data-feed") == feed, "viewers were not interrupted"
+
+
+IS_BLUE = """() => {
+  const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  context.drawImage(document.querySelector(".tile video"), 0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  return blue > 100 && green < 60 && red < 60;
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1440])
+async def test_nothing_is_wider_than_the_window(server: RunningServer, width: int) -> None:
+    async with running_chromium() as chromium:
+        device = await chromium.open(f"{server.http_url}/device", width=width)
+        await assert_fits(device)
+        viewer = await chromium.open(f"{server.http_url}/", width=width)
+        await assert_fits(viewer)
+        await viewer.click("#watch")
+        await expect(viewer.locator("#welcome-title")).to_have_text("Waiting for a camera")
+        await assert_fits(viewer)
+        await device.click("#online")
+        await wait_live(viewer)
+        await assert_fits(viewer)
+        await expect(device.locator("#state-title")).to_have_text("You are live")
+        await assert_fits(device)
+
+
+async def assert_fits(page: Page) -> None:
+    """Fail when the page can be scrolled sideways, or parts of its header or its numbers lie over each other."""
+    assert await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    overlaps = await page.evaluate(
+        """() => {
+          const rows = [".header", ".tile .numbers", "#numbers"].map((row) => document.querySelector(row));
+          return rows.filter(Boolean).flatMap((row) => {
+            const boxes = [...row.children].map((part) => ({ part, box: part.getBoundingClientRect() }))
+              .filter(({ box }) => box.width > 0);
+            return boxes.slice(1)
+              .filter(({ box }, index) => box.left < boxes[index].box.left + boxes[index].part.scrollWidth - 1)
+              .map(({ part }) => part.textContent.trim());
+          });
+        }"""
+    )
+    assert overlaps == []
