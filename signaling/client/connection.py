@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -277,6 +278,8 @@ async def _first_event(socket: aiohttp.ClientWebSocketResponse, where: str) -> E
 def _network_reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio's own text is about its calls
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return error.strerror  # such as that of a name that does not resolve
     return type(error).__name__

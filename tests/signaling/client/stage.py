@@ -24,7 +24,7 @@ SOURCE = "testsrc=640x360@30"
 
 # All traffic is to stay on 127.0.0.1, whatever other addresses the machine has.
 PROGRAM = (
-    "import aioice.ice, sys; aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ['127.0.0.1']; "
+    "import aioice.ice, sys; aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ['127.0.0.1']; {before}; "
     "from signaling.cli import main; sys.exit(main())"
 )
 
@@ -111,7 +111,9 @@ def counters(frames: list[VideoFrame]) -> list[int]:
 class Program:
     """The `aiosfu` command as a real process."""
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, before: str = "pass") -> None:
+        """`before` is Python to run first: to shorten a wait."""
+        self._code = PROGRAM.format(before=before)
         self._arguments = arguments
         self._env = {key: value for key, value in os.environ.items() if not key.startswith("AIOSFU_")} | (env or {})
         self._process: asyncio.subprocess.Process | None = None
@@ -123,7 +125,7 @@ class Program:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", PROGRAM, *self._arguments),
+            *(sys.executable, "-c", self._code, *self._arguments),
             env=self._env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
