@@ -14,6 +14,7 @@ from .program import (
     StatusLine,
     add_connection_arguments,
     complain,
+    configure_logs,
     megabits,
     token_of,
     until_stopped,
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Run the command until SIGINT or SIGTERM; return its exit status."""
+    configure_logs(args)
     codec = args.codec.upper() if args.codec else None
 
     async def media() -> Media:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiortc.mediastreams import MediaStreamError
+from av.video.frame import VideoFrame
 
 from .errors import ClientError, DisconnectedError, NoFeedError
 from .program import (
@@ -17,6 +18,7 @@ from .program import (
     StatusLine,
     add_connection_arguments,
     complain,
+    configure_logs,
     megabits,
     token_of,
     until_stopped,
@@ -25,12 +27,16 @@ from .recorder import Recorder, check_recording_path, save_picture
 from .viewer import Viewer
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
     from .feed import Feed, FeedStats, ReceivedTrack
 
 GIVE_UP_SECONDS = 15.0
 """How long to wait for the first picture or sound before saying that there is none."""
 POLL_SECONDS = 0.05
 """How often to look whether the time is up."""
+SNAPSHOT_SECONDS = 0.5
+"""From the first picture to the snapshot: encoders begin coarsely."""
 REPORT_SECONDS = 1.0
 """A line per feed each second."""
 
@@ -45,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="record to FILE.mkv, .mp4 or .webm; a second feed goes to FILE-2.mkv and so on",
     )
-    parser.add_argument("--snapshot", type=Path, metavar="FILE.png", help="write the first picture as PNG")
+    parser.add_argument(
+        "--snapshot", type=Path, metavar="FILE.png", help="write a picture as PNG, soon after the first"
+    )
     parser.add_argument("--seconds", type=_seconds, help="end so long after the first picture or sound")
     parser.add_argument("--quiet", action="store_true", help="print no numbers")
 
@@ -62,6 +70,7 @@ def _seconds(text: str) -> float:
 
 async def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit status: 0 only when something was received."""
+    configure_logs(args)
     try:
         viewer = Viewer(args.server, device=args.device, token=token_of(args))
         if args.save is not None:
@@ -95,7 +104,8 @@ class _Watch:
         self._line = None if quiet else StatusLine()
         self._feeds: list[_WatchedFeed] = []
         self._first_media: float | None = None
-        self._pictured = False
+        self._newest: VideoFrame | None = None
+        self._picture_due: float | None = None
 
     @property
     def received(self) -> bool:
@@ -167,6 +177,8 @@ class _Watch:
                     self._line.show(describe(watched.feed, watched.stats))
 
     async def _finish(self) -> None:
+        if self.received:
+            self._save_snapshot()
         for watched in self._feeds:
             if watched.feed.ended is None:
                 await watched.refresh()
@@ -180,16 +192,30 @@ class _Watch:
         for watched in self._feeds:
             self._line.show(f"summary  {watched.summary()}")
 
-    def arrived(self, track: ReceivedTrack, frame: object) -> None:
-        """Note the first media and take the snapshot."""
+    def arrived(self, frame: VideoFrame | AudioFrame) -> None:
+        """Note the first media and take the snapshot when it is due."""
+        now = asyncio.get_running_loop().time()
         if self._first_media is None:
-            self._first_media = asyncio.get_running_loop().time()
-        if track.kind == "video" and self._snapshot is not None and not self._pictured:
-            self._pictured = True
-            try:
-                save_picture(frame, self._snapshot)  # type: ignore[arg-type]  # video tracks yield pictures
-            except ClientError as error:
-                self.failure = str(error)
+            self._first_media = now
+        if self._snapshot is None or not isinstance(frame, VideoFrame):
+            return
+        if self._picture_due is None:
+            self._picture_due = now + SNAPSHOT_SECONDS
+        self._newest = frame
+        if now >= self._picture_due:
+            self._save_snapshot()
+
+    def _save_snapshot(self) -> None:
+        path, self._snapshot = self._snapshot, None
+        if path is None:
+            return
+        if self._newest is None:
+            self.failure = f"no picture came, so {str(path)!r} was not written"
+            return
+        try:
+            save_picture(self._newest, path)
+        except ClientError as error:
+            self.failure = str(error)
 
 
 class _WatchedFeed:
@@ -208,7 +234,7 @@ class _WatchedFeed:
         try:
             while True:
                 frame = await track.recv()
-                self._watch.arrived(track, frame)
+                self._watch.arrived(frame)
                 if self._recorder is not None:
                     seconds = frame.time or 0.0
                     first = seconds if first is None else first

@@ -33,6 +33,10 @@ _H264_PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 """What every WebRTC decoder takes; 4:2:2, 4:4:4 and 10 bit they do not."""
 _NAL_SPS, _NAL_SLICES = 7, range(1, 6)
 """NAL unit types, H.264 table 7-1."""
+MIN_STEP_SECONDS = 0.001
+"""Between two pictures whose own times are the same."""
+RESTART_SECONDS = 1.0
+"""Further back than this is a clock that began again, not pictures in disorder."""
 SNAP_SECONDS = 0.005
 """Containers round Opus timestamps to milliseconds; nearer than this to the expected one, the expected one is sent."""
 RESYNC_SECONDS = 0.1
@@ -109,6 +113,8 @@ class EncodedVideoLane(Lane):
             else:
                 self._parameter_sets = extradata
         self._seen_keyframe = False
+        self._last: float | None = None
+        self._shift = 0.0
 
     def convert(self, packet: AnyPacket) -> Iterator[Item]:
         """Yield the packet, in Annex B form if it is H264."""
@@ -117,10 +123,25 @@ class EncodedVideoLane(Lane):
         self._seen_keyframe = self._seen_keyframe or packet.is_keyframe
         if not self._seen_keyframe:
             return
-        seconds = self._seconds(packet.pts)
+        seconds = self._steady(self._seconds(packet.pts))
         packets = [packet] if self._to_annex_b is None else self._to_annex_b.filter(packet)
         for each in packets:
             yield Item(seconds, self._frame_seconds, sound=False, data=self._decodable(each))
+
+    def _steady(self, seconds: float) -> float:
+        """Return a time that is later than the one before: receivers take equal RTP timestamps for one picture.
+
+        Cameras send their first pictures without a time, and start their clock again when they please.
+        """
+        seconds += self._shift
+        if self._last is not None and seconds <= self._last:
+            if self._last - seconds > RESTART_SECONDS:
+                self._shift += self._last + self._frame_seconds - seconds
+                seconds = self._last + self._frame_seconds
+            else:
+                seconds = self._last + MIN_STEP_SECONDS
+        self._last = seconds
+        return seconds
 
     def _decodable(self, packet: AnyPacket) -> AnyPacket:
         """Return the packet with parameter sets in front, if it is a keyframe that lacks them."""

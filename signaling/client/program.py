@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from signaling.logs import LEVELS, configure
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Coroutine
@@ -17,6 +19,7 @@ T = TypeVar("T")
 
 SERVER_VARIABLE = "AIOSFU_SERVER"
 TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105 - a variable's name
+LOG_LEVEL_VARIABLE = "AIOSFU_LOG_LEVEL"
 DEFAULT_SERVER = "ws://127.0.0.1:8002"
 
 EXIT_OK = 0
@@ -25,7 +28,7 @@ EXIT_BAD_SETTING = 2
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--server` and `--token`; the environment's token is read later, so that no help text shows it."""
+    """Add `--server`, `--token` and `--log-level`; the environment's token is read later: no help text may show it."""
     parser.add_argument(
         "--server",
         metavar="URL",
@@ -35,6 +38,17 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token", help=f"auth token; better given as {TOKEN_VARIABLE}, where other users do not see it"
     )
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        default=os.environ.get(LOG_LEVEL_VARIABLE, "").lower() or "error",
+        help=f"how much to say on standard error (env {LOG_LEVEL_VARIABLE}, default error)",
+    )
+
+
+def configure_logs(args: argparse.Namespace) -> None:
+    """Send logs to standard error, where they do not mix with the status."""
+    configure(args.log_level)
 
 
 def token_of(args: argparse.Namespace) -> str:

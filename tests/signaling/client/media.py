@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.video.frame import VideoFrame
 
+VIDEO_TIME_BASE = Fraction(1, 90_000)
 SECONDS, RATE, WIDTH, HEIGHT = 1, 30, 640, 360
 
 _BASELINE = {"profile": "baseline", "bf": "0", "g": "15", "preset": "ultrafast"}
@@ -86,7 +87,7 @@ def bar_colours(frame: VideoFrame) -> list[tuple[int, int, int]]:
     return colours
 
 
-def assert_colours(frame: VideoFrame, tolerance: int = 12) -> None:
+def assert_colours(frame: VideoFrame, tolerance: int = 16) -> None:
     """Fail unless the seven bars have their colours, `tolerance` of 255 allowed for coding."""
     seen = bar_colours(frame)
     for bar, (got, wanted) in enumerate(zip(seen, BARS, strict=True)):

@@ -16,11 +16,12 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from signaling.client import SourceError, open_source, open_source_in_thread, read_frame_counter
 from signaling.client.buffer import ThreadBuffer
 from signaling.client.container import ContainerTrack
-from signaling.client.lanes import opus_packet_seconds
+from signaling.client.lanes import EncodedVideoLane, has_parameter_sets, opus_packet_seconds
 from signaling.client.location import Location, TestSource, parse_source
 from signaling.client.sources import check_source
 
 from . import media
+from .rtsp import rtsp_camera
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -316,3 +317,28 @@ async def test_a_patient_buffer_hands_everything_over_in_order() -> None:
     thread.join()
     assert received == list(range(500))
     assert buffer.dropped == 0
+
+
+async def test_a_live_stream_comes_as_it_is_in_steady_time(files: Path) -> None:
+    async with rtsp_camera(files / "raw.h264") as camera:
+        source = await open_source_in_thread(camera.url)
+        assert source.live
+        assert codec_of(source.video) == "H264"
+        assert source.video is not None
+        packets = await read_all(source.video, limit=40)
+        times = [packet.pts for packet in packets]
+        assert times == sorted(set(times))
+        for packet in packets:
+            assert has_parameter_sets(bytes(packet)) == packet.is_keyframe
+        await source.close()
+        with pytest.raises(SourceError, match="cannot be repeated"):
+            await open_source_in_thread(camera.url, loop=True)
+
+
+def test_a_clock_that_restarts_or_stands_still_goes_on(files: Path) -> None:
+    with av.open(str(files / "raw.h264")) as container:
+        lane = EncodedVideoLane(container.streams.video[0], "H264")
+    times = [lane._steady(seconds) for seconds in (0.0, 0.0, 0.033, 0.067, 50.0, 50.033, 3.0, 3.033, 3.033)]
+    assert times == sorted(set(times))
+    assert times[4] == 50.0
+    assert times[7] - times[6] == pytest.approx(0.033)
