@@ -77,3 +77,5 @@ async def close_peer_connection(connection: RTCPeerConnection) -> None:
     done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_SECONDS)
     if not done:
         log.warning("peer_connection_close_timeout")
+    elif (error := closing.exception()) is not None:
+        log.bug("peer_connection_close_failed", error)

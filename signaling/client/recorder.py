@@ -70,6 +70,7 @@ class Recorder:
         """Why recording stopped early; set by the thread."""
         check_recording_path(self.path)
         try:
+            self.path.open("wb").close()  # PyAV would find out with the first packet, in the thread
             self._container: OutputContainer = av.open(str(self.path), mode="w")
         except (av.FFmpegError, OSError) as error:
             raise ClientError(f"cannot write {str(self.path)!r}: {error.strerror or type(error).__name__}") from None
