@@ -106,6 +106,7 @@ function stageWords() {
     case "reconnecting":
       return ["Reconnecting", "The connection to the server was lost. It is tried again by itself."];
     case "waiting":
+      if (!viewer.isInviting) return ["The camera was switched off", "Nobody asks it again by itself. Press “Find cameras” to do so."];
       if (asked.length > 0) return ["Starting the camera", `Asked ${listOf(asked)} to start. It may be waiting for a permission over there.`];
       return ["Waiting for a camera", "No camera is online. Two ways to get one are below; its picture then appears here by itself."];
     case "failed":
@@ -134,7 +135,7 @@ function render() {
   wall.hidden = !hasTiles;
   find("#howto").hidden = hasTiles;
   watchButton.hidden = running;
-  find("#looking").hidden = state !== "waiting";
+  find("#looking").hidden = state !== "waiting" || !viewer.isInviting;
   setText(find(".label", watchButton), state === "failed" ? "Try again" : "Watch cameras");
   stopButton.hidden = !running;
   inviteButton.hidden = state !== "waiting" && state !== "watching";

@@ -65,6 +65,11 @@ export class Viewer extends EventTarget {
     return [...this.#feeds.values()];
   }
 
+  /** Whether devices are invited again by themselves; not after one was switched off over there, until `invite()`. */
+  get isInviting() {
+    return this.#room !== null && this.#autoInvite;
+  }
+
   /** The connection underneath, for events that this class does not use. */
   get connection() {
     return this.#connection;

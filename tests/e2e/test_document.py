@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from playwright.async_api import expect
 
 from tests.e2e.probes import read_patch, sound_energy, start_device, start_watching, wait_live, wait_playing
 from tests.helpers.browser import running_chromium
@@ -90,6 +91,13 @@ async def test_the_documents_viewer_watches_our_device(server: RunningServer, ch
 
 
 async def test_our_viewer_watches_the_documents_device(server: RunningServer, chromium: Chromium, pages: str) -> None:
-    await open_bare(chromium, f"{pages}/device.html")
+    device = await open_bare(chromium, f"{pages}/device.html")
     viewer = await start_watching(chromium, server.http_url)
+    await wait_live(viewer)
+
+    # Stopped but still connected: it may not be switched on again unasked.
+    await device.click("#stop")
+    await expect(viewer.locator("#welcome-title")).to_have_text("The camera was switched off", timeout=10_000)
+    await expect(viewer.locator("#looking")).to_be_hidden()
+    await viewer.click("#invite")
     await wait_live(viewer)
