@@ -13,8 +13,12 @@ import uvloop
 
 from . import report
 from .clip import FULL, SMALL, load_clip
+from .loss import loss
 from .network import LOOPBACK, Network, namespaces_available, veth_network
+from .plot import plot
+from .ramp import ramp
 from .scenarios import Context, cost, delay, many, memory, ratios, scale, viewers_per_core
+from .storm import storm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -27,7 +31,10 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "viewers-per-core": viewers_per_core,
     "delay": delay,
     "many": many,
+    "storm": storm,
     "memory": memory,
+    "loss": loss,
+    "ramp": ramp,
 }
 COMPARED = ("cost", "delay", "many")
 """Scenarios whose rows are put in relation to Janus's."""
@@ -62,6 +69,7 @@ def run(names: Iterable[str], context: Context, output: Path) -> None:
             rows = runner.run(asyncio.wait_for(SCENARIOS[name](context), MAX_SCENARIO_SECONDS))
         notes = ratios(rows) if name in COMPARED else []
         report.write(output, {name: rows}, {name: notes})
+        plot(output)
         print(f"\n## {name}\n\n{report.markdown(rows)}", *notes, sep="\n", flush=True)  # noqa: T201  the output
 
 

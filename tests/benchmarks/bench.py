@@ -29,7 +29,7 @@ JOINS_AT_ONCE = 8
 """While a load is built up; the join storm has its own way."""
 MEDIA_TIMEOUT_SECONDS = 20.0
 """From the last join until every sink receives."""
-SETTLE_SECONDS = 2.0
+DEFAULT_SETTLE_SECONDS = 2.0
 """After that, before a window: handshakes' leftovers and the first keyframes are over."""
 
 
@@ -92,7 +92,9 @@ class Window:
 class Bench:
     """One server, its signalling, and the peers that load it."""
 
-    def __init__(self, server: ServerProcess, signalling: Signalling, network: Network, clip: Clip) -> None:
+    def __init__(
+        self, server: ServerProcess, signalling: Signalling, network: Network, clip: Clip, settle: float
+    ) -> None:
         self.server = server
         self.signalling = signalling
         self.network = network
@@ -101,6 +103,7 @@ class Bench:
         self.sources: list[Source] = []
         self.sinks: list[Sink] = []
         self._watched: list[int] = []
+        self._settle = settle
 
     async def add_source(
         self, *, phase: float = 0.0, ignore_pli: bool = False, via: tuple[str, int] | None = None
@@ -149,7 +152,7 @@ class Bench:
     async def receiving(self, sinks: Sequence[Sink]) -> None:
         """Return once every sink has got media on two streams, and some time has gone by."""
         await until(lambda: all(len(sink.streams) >= 2 for sink in sinks), MEDIA_TIMEOUT_SECONDS, "sinks without media")
-        await asyncio.sleep(SETTLE_SECONDS)
+        await asyncio.sleep(self._settle)
 
     async def window(self, seconds: float, *, delays: bool = False) -> Window:
         """Measure for some seconds; with `delays` also from the publisher's send to the sinks' kernel."""
@@ -202,10 +205,12 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def running_bench(kind: Kind, network: Network, clip: Clip) -> AsyncIterator[Bench]:
+async def running_bench(
+    kind: Kind, network: Network, clip: Clip, settle: float = DEFAULT_SETTLE_SECONDS
+) -> AsyncIterator[Bench]:
     """Run a server and an empty load for the block."""
     async with running_server(kind, network) as server:
-        bench = Bench(server, signalling_for(kind, network.server_host), network, clip)
+        bench = Bench(server, signalling_for(kind, network.server_host), network, clip, settle)
         try:
             yield bench
         finally:

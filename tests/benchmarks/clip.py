@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fractions
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def cut(data: bytes) -> tuple[bytes, ...]:
     """Cut an encoded frame into as few parts as fit, of about equal size, as libwebrtc's packetizer does."""
     count = -(-len(data) // MAX_RTP_PAYLOAD_BYTES)
     edges = [len(data) * number // count for number in range(count + 1)]
-    return tuple(data[start:stop] for start, stop in zip(edges, edges[1:], strict=False))
+    return tuple(data[start:stop] for start, stop in itertools.pairwise(edges))
 
 
 def noisy_pictures(width: int, height: int, count: int, *, noise: int) -> list[np.ndarray]:

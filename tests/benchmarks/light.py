@@ -16,6 +16,7 @@ from . import sdp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 """A load that is away for a moment must not lose packets that the server did send: a second of one viewer's media."""
@@ -77,8 +78,8 @@ class LightPeer:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await self._checked.wait()
                 # Answering we are `active`; offering we take what the server leaves.
-                role: Callable[[], bool] = lambda: offered and remote.setup == "active"  # noqa: E731
-                if not await self.transport.connect(remote.fingerprints, "server" if role() else "client"):
+                role: Literal["server", "client"] = "server" if offered and remote.setup == "active" else "client"
+                if not await self.transport.connect(remote.fingerprints, role):
                     raise LightPeerError(f"DTLS failed: {self.transport.state}")
         except TimeoutError:
             step = "DTLS" if self._checked.is_set() else "ICE"
@@ -176,10 +177,8 @@ class LightPeer:
         request.add_message_integrity(self._remote.password.encode())
         self.send(bytes(request))
         self._checks += 1
-        if self._checked.is_set() or self._checks > CHECK_ATTEMPTS:
-            delay = CONSENT_SECONDS
-        else:
-            delay = CHECK_RETRY_SECONDS
+        settled = self._checked.is_set() or self._checks > CHECK_ATTEMPTS
+        delay = CONSENT_SECONDS if settled else CHECK_RETRY_SECONDS
         timer = self._loop.call_later(delay, self._check)
         if self._timers:
             self._timers[0] = timer

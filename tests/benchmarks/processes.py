@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -99,19 +99,17 @@ async def running_server(kind: Kind, network: Network) -> AsyncIterator[ServerPr
         folder = Path(name)
         output = folder / "output.txt"
         with output.open("wb") as sink:
-            process = subprocess.Popen(
-                [*network.server_prefix, *_command(kind, network.server_host, folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                cwd=_ROOT,
-            )
+            process = _spawn([*network.server_prefix, *_command(kind, network.server_host, folder)], sink)
         server = ServerProcess(kind, process, output, network.server_host)
         try:
             await server.ready()
             yield server
         finally:
             server.stop()
+
+
+def _spawn(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT)
 
 
 def janus_version() -> str | None:

@@ -82,7 +82,7 @@ class Reassembly:
         """Yield the RTCP packets that are due."""
         if self.ssrc is None:
             return
-        due = []
+        due: list[int] = []
         for sequence, missing in list(self._missing.items()):
             if now - missing.since > MAX_WAIT_SECONDS:
                 del self._missing[sequence]

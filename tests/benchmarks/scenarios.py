@@ -7,11 +7,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .bench import Window, running_bench
+from .bench import DEFAULT_SETTLE_SECONDS, Window, running_bench
 from .processes import janus_version
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from .clip import Clip
     from .network import Network
@@ -38,6 +38,11 @@ class Context:
     quick: bool
     """The tiny form, without Janus: it proves that a scenario works and measures nothing."""
 
+    @property
+    def settle(self) -> float:
+        """Seconds to let pass before a window."""
+        return 0.1 if self.quick else DEFAULT_SETTLE_SECONDS
+
     def servers(self) -> tuple[Kind, ...]:
         """Return ours, and Janus where it can run: it has no use for loopback."""
         if self.quick or not self.network.server_prefix or janus_version() is None:
@@ -45,25 +50,20 @@ class Context:
         return ("aiosfu", "janus")
 
 
-Scenario = "Callable[[Context], Awaitable[list[Row]]]"
-
-
 async def cost(context: Context) -> list[Row]:
-    """CPU per forwarded packet: ours and Janus in turn, then the stock server."""
-    rows = []
+    """Measure CPU per forwarded packet: ours and Janus in turn, then the stock server."""
+    rows: list[Row] = []
     for viewers in (3,) if context.quick else (50, 150, 300):
-        for kind in context.servers():
-            rows.append(await _fan_out(context, kind, viewers))
-    for viewers in (1,) if context.quick else STOCK_VIEWERS:
-        rows.append(await _fan_out(context, "stock", viewers))
-    return rows
+        rows += [await _fan_out(context, kind, viewers) for kind in context.servers()]
+    stock = (1,) if context.quick else STOCK_VIEWERS
+    return rows + [await _fan_out(context, "stock", viewers) for viewers in stock]
 
 
 async def scale(context: Context) -> list[Row]:
-    """Our cost and delay from 1 viewer to 600, one server growing."""
+    """Measure our cost and delay from 1 viewer to 600, one server growing."""
     steps = (1, 2) if context.quick else (1, 5, 10, 25, 50, 100, 150, 200, 300, 400, 500, 600)
     rows: list[Row] = []
-    async with running_bench("aiosfu", context.network, context.clip) as bench:
+    async with running_bench("aiosfu", context.network, context.clip, context.settle) as bench:
         await bench.add_source()
         for viewers in steps:
             await bench.add_sinks(viewers - len(bench.sinks))
@@ -73,10 +73,10 @@ async def scale(context: Context) -> list[Row]:
 
 
 async def viewers_per_core(context: Context) -> list[Row]:
-    """How many viewers the server carries before the 99th percentile of added delay passes 20 ms."""
+    """Find how many viewers the server carries before the 99th percentile of added delay passes 20 ms."""
     step, most = (1, 2) if context.quick else (50, 900)
     rows: list[Row] = []
-    async with running_bench("aiosfu", context.network, context.clip) as bench:
+    async with running_bench("aiosfu", context.network, context.clip, context.settle) as bench:
         await bench.add_source()
         await bench.add_sinks(0 if context.quick else 250)
         while len(bench.sinks) < most:
@@ -89,20 +89,18 @@ async def viewers_per_core(context: Context) -> list[Row]:
 
 
 async def delay(context: Context) -> list[Row]:
-    """Added delay at 150 viewers, ours and Janus: from the publisher's send to the arrival at the sink's kernel."""
-    rows = []
-    for kind in context.servers():
-        rows.append(await _fan_out(context, kind, 2 if context.quick else 150, delays=True))
-    return rows
+    """Measure added delay at 150 viewers, ours and Janus: from the publisher's send to the sink's kernel."""
+    viewers = 2 if context.quick else 150
+    return [await _fan_out(context, kind, viewers, delays=True) for kind in context.servers()]
 
 
 async def many(context: Context) -> list[Row]:
-    """40 devices to one viewer each, ours and Janus."""
+    """Measure 40 devices to one viewer each, ours and Janus."""
     devices = 2 if context.quick else 40
     rows = []
     for kind in context.servers():
         phases = random.Random(1)
-        async with running_bench(kind, context.network, context.clip) as bench:
+        async with running_bench(kind, context.network, context.clip, context.settle) as bench:
             for number in range(devices):
                 await bench.add_source(phase=phases.random())
                 await bench.join(bench.new_sink(number), number)
@@ -114,11 +112,11 @@ async def many(context: Context) -> list[Row]:
 
 
 async def memory(context: Context) -> list[Row]:
-    """Growth of the server's memory for each viewer, its signalling session included."""
+    """Measure the growth of the server's memory for each viewer, its signalling session included."""
     viewers = 2 if context.quick else 150
     rows = []
     for kind in context.servers():
-        async with running_bench(kind, context.network, context.clip) as bench:
+        async with running_bench(kind, context.network, context.clip, context.settle) as bench:
             await bench.add_source()
             # The first viewers bring in code and fill the pools that all share.
             await bench.add_sinks(2 if context.quick else 10)
@@ -137,7 +135,7 @@ async def memory(context: Context) -> list[Row]:
 
 async def _fan_out(context: Context, kind: Kind, viewers: int, *, delays: bool = False) -> Row:
     """Measure one source to some viewers on a fresh server."""
-    async with running_bench(kind, context.network, context.clip) as bench:
+    async with running_bench(kind, context.network, context.clip, context.settle) as bench:
         source = await bench.add_source()
         await bench.add_sinks(viewers)
         requests = source.keyframe_requests
@@ -149,7 +147,7 @@ async def _fan_out(context: Context, kind: Kind, viewers: int, *, delays: bool =
 
 
 def _within(window: Window) -> bool:
-    return window.delay_p99_ms is not None and window.delay_p99_ms <= DELAY_LIMIT_MS and window.delivered > 0.999  # noqa: PLR2004
+    return window.delay_p99_ms is not None and window.delay_p99_ms <= DELAY_LIMIT_MS and window.delivered > 0.999
 
 
 def ratios(rows: Sequence[Row]) -> list[str]:

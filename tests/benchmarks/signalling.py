@@ -1,4 +1,4 @@
-"""How the load speaks to each server: our WebSocket protocol, Janus's VideoRoom API, the stock server's two requests."""
+"""How the load speaks to each server: our protocol, Janus's VideoRoom API, the stock server's two requests."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Viewer(Protocol):
 class Signalling(Protocol):
     """One server's signalling."""
 
+    def __init__(self, host: str) -> None: ...
+
     async def publish(self, number: int, offer: str) -> str:
         """Publish the source `number` and return the server's answer."""
         ...
@@ -58,7 +60,8 @@ class Signalling(Protocol):
 
 def signalling_for(kind: Kind, host: str) -> Signalling:
     """Return the signalling that a server speaks."""
-    return {"aiosfu": OurSignalling, "janus": JanusSignalling, "stock": StockSignalling}[kind](host)
+    kinds: dict[Kind, type[Signalling]] = {"aiosfu": OurSignalling, "janus": JanusSignalling, "stock": StockSignalling}
+    return kinds[kind](host)
 
 
 class _Socket:
@@ -233,7 +236,7 @@ class JanusSignalling:
         try:
             await self._socket.send_json(request | session | {"transaction": transaction})
             async with asyncio.timeout(REPLY_TIMEOUT_SECONDS):
-                message = await reply
+                message: dict[str, Any] = await reply
         except TimeoutError:
             raise SignallingError(f"Janus did not answer {request['janus']}") from None
         finally:
@@ -246,7 +249,7 @@ class JanusSignalling:
         async for raw in socket:
             if raw.type is not aiohttp.WSMsgType.TEXT:
                 continue
-            message = raw.json()
+            message: dict[str, Any] = raw.json()
             waiting = self._waiting.get(message.get("transaction", ""))
             if waiting is not None and not waiting.done() and message["janus"] != "ack":
                 waiting.set_result(message)

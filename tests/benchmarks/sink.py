@@ -7,7 +7,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sfu.rtp.rtcp import ReportBlock, ReceiverReport, SenderReport, parse_rtcp
+from sfu.rtp.rtcp import ReceiverReport, ReportBlock, SenderReport, parse_rtcp
 
 from . import sdp
 from .light import MAX_DATAGRAM_BYTES, MAX_DATAGRAMS_PER_TURN, LightPeer

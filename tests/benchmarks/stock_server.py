@@ -1,4 +1,4 @@
-"""The stock comparison: an aiortc `MediaRelay` server as its examples write it. Decodes once, encodes for each viewer."""
+"""The stock comparison: an aiortc `MediaRelay` server as its examples write it. It encodes for each viewer."""
 
 import sys
 
