@@ -33,7 +33,7 @@ DEFAULT_FRAME_SAMPLES = 960
 """For an encoder that takes any number."""
 VIDEO_TIME_BASE = Fraction(1, 90_000)
 AUDIO_TIME_BASE = Fraction(1, SAMPLE_RATE_HZ)
-GAP_SECONDS = 0.1
+GAP_SECONDS = 0.03
 """A longer hole in the sound is filled with silence, so that what follows stays where it belongs."""
 MAX_SILENCE_SECONDS = 60.0
 """Of one hole; more would be memory and disk for nothing."""
