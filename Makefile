@@ -28,5 +28,9 @@ test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest
 
+bench: $(STAMP) ## every benchmark, some 25 minutes on a quiet machine; as root also against Janus
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks
+
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

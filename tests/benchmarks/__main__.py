@@ -14,7 +14,7 @@ import uvloop
 from . import report
 from .clip import FULL, SMALL, load_clip
 from .loss import loss
-from .network import LOOPBACK, Network, namespaces_available, veth_network
+from .network import Network, loopback_network, namespaces_available, veth_network
 from .plot import plot
 from .ramp import ramp
 from .scenarios import Context, cost, delay, many, memory, ratios, scale, viewers_per_core
@@ -75,11 +75,11 @@ def run(names: Iterable[str], context: Context, output: Path) -> None:
 
 def _network(stack: contextlib.ExitStack, *, quick: bool) -> Network:
     if quick:
-        return LOOPBACK
+        return loopback_network()
     if namespaces_available():
         return stack.enter_context(veth_network())
     print("not root: on loopback and without Janus", file=sys.stderr)  # noqa: T201  the output
-    return LOOPBACK
+    return loopback_network()
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ async def running_bench(
 ) -> AsyncIterator[Bench]:
     """Run a server and an empty load for the block."""
     async with running_server(kind, network) as server:
-        bench = Bench(server, signalling_for(kind, network.server_host), network, clip, settle)
+        bench = Bench(server, signalling_for(kind, network), network, clip, settle)
         try:
             yield bench
         finally:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tests.helpers.lossy_proxy import Link, LossyProxy
 
 from .bench import percentile, running_bench
-from .processes import MEDIA_PORT
 
 if TYPE_CHECKING:
     from .processes import Kind
@@ -35,7 +34,7 @@ async def loss(context: Context) -> list[Row]:
 async def _loss(context: Context, kind: Kind, name: str, link: Link) -> Row:
     calm = Link(ONE_WAY_SECONDS)
     seconds = context.seconds if context.quick else max(MIN_SECONDS, context.seconds)
-    host, target = context.network.load_host, (context.network.server_host, MEDIA_PORT)
+    host, target = context.network.load_host, (context.network.server_host, context.network.media_port)
     async with running_bench(kind, context.network, context.clip, context.settle) as bench:
         with (
             LossyProxy(host, target, up=calm, down=calm, seed=1) as first,

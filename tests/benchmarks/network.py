@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,19 @@ class Network:
     load_host: str
     server_prefix: tuple[str, ...]
     """Put before a command, it runs in the server's namespace under the same process id."""
-    name: str
+    signalling_port: int = 8002
+    media_port: int = 8003
 
 
-LOOPBACK = Network("127.0.0.1", "127.0.0.1", (), "loopback")
+def loopback_network() -> Network:
+    """Return a network on 127.0.0.1, with ports that are free now: other servers may run on this machine."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            sock = stack.enter_context(socket.socket(socket.AF_INET, kind))
+            sock.bind(("127.0.0.1", 0))
+            ports.append(int(sock.getsockname()[1]))
+    return Network("127.0.0.1", "127.0.0.1", (), *ports)
 
 
 def namespaces_available() -> bool:
@@ -61,7 +71,7 @@ def veth_network() -> Iterator[Network]:
             _enter(target)
         finally:
             os.close(target)
-        yield Network("10.77.0.1", "10.77.0.2", ("ip", "netns", "exec", server), "veth")
+        yield Network("10.77.0.1", "10.77.0.2", ("ip", "netns", "exec", server))
     finally:
         _enter(home)
         os.close(home)

@@ -47,10 +47,11 @@ def _rows(results: Mapping[str, Any], name: str) -> list[Row]:
 
 
 def _cpu(axes: Axes, scale: Sequence[Row], cost: Sequence[Row]) -> None:
-    points = sorted((row["viewers"], row["us_per_packet"]) for row in scale)
-    axes.plot(*zip(*points, strict=True), marker="o", color=COLOURS["aiosfu"], label="aiosfu") if points else None
-    janus = sorted((row["viewers"], row["us_per_packet"]) for row in cost if row["server"] == "janus")
-    axes.plot(*zip(*janus, strict=True), marker="s", color=COLOURS["janus"], label="Janus") if janus else None
+    janus = [row for row in cost if row["server"] == "janus"]
+    for name, rows, marker in (("aiosfu", scale, "o"), ("janus", janus, "s")):
+        points = sorted((row["viewers"], row["us_per_packet"]) for row in rows)
+        viewers, values = [point[0] for point in points], [point[1] for point in points]
+        axes.plot(viewers, values, marker=marker, color=COLOURS[name], label=name)
     axes.set(title="CPU per forwarded packet", xlabel="viewers", ylabel="us", ylim=(0, None))
     axes.legend()
     axes.grid(alpha=0.3)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["aiosfu", "janus", "stock"]
 
-SIGNALLING_PORT = 18002
-MEDIA_PORT = 18003
-"""Where the server has its own namespace any number will do; on loopback these are free unless a run is going on."""
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
 JANUS = "janus"
@@ -40,9 +37,9 @@ class ServerError(Exception):
 class ServerProcess:
     """One running server."""
 
-    def __init__(self, kind: Kind, process: subprocess.Popen[bytes], output: Path, host: str) -> None:
+    def __init__(self, kind: Kind, process: subprocess.Popen[bytes], output: Path, network: Network) -> None:
         self.kind = kind
-        self.host = host
+        self.network = network
         self._process = process
         self._output = output
 
@@ -71,11 +68,12 @@ class ServerProcess:
 
     async def ready(self) -> None:
         """Return once the signalling port takes connections."""
+        where = (self.network.server_host, self.network.signalling_port)
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
         while True:
             if self._process.poll() is not None:
                 raise ServerError(f"{self.kind} ended with {self._process.returncode}: {self.output()}")
-            with contextlib.suppress(OSError), socket.create_connection((self.host, SIGNALLING_PORT), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(where, timeout=1):
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise ServerError(f"{self.kind} took more than {START_TIMEOUT_SECONDS} s to start: {self.output()}")
@@ -99,8 +97,8 @@ async def running_server(kind: Kind, network: Network) -> AsyncIterator[ServerPr
         folder = Path(name)
         output = folder / "output.txt"
         with output.open("wb") as sink:
-            process = _spawn([*network.server_prefix, *_command(kind, network.server_host, folder)], sink)
-        server = ServerProcess(kind, process, output, network.server_host)
+            process = _spawn([*network.server_prefix, *_command(kind, network, folder)], sink)
+        server = ServerProcess(kind, process, output, network)
         try:
             await server.ready()
             yield server
@@ -122,20 +120,20 @@ def janus_version() -> str | None:
     return found[0] if found else "unknown"
 
 
-def _command(kind: Kind, host: str, folder: Path) -> Sequence[str]:
-    python = sys.executable
+def _command(kind: Kind, network: Network, folder: Path) -> Sequence[str]:
+    python, host, port = sys.executable, network.server_host, str(network.signalling_port)
     if kind == "aiosfu":
         return (
-            *(python, "-m", "signaling", "serve", "--host", host, "--port", str(SIGNALLING_PORT)),
-            *("--media-host", host, "--media-port", str(MEDIA_PORT)),
+            *(python, "-m", "signaling", "serve", "--host", host, "--port", port),
+            *("--media-host", host, "--media-port", str(network.media_port)),
         )
     if kind == "stock":
-        return (python, "-m", "tests.benchmarks.stock_server", host, str(SIGNALLING_PORT))
-    _write_janus_configuration(folder, host)
+        return (python, "-m", "tests.benchmarks.stock_server", host, port)
+    _write_janus_configuration(folder, network)
     return (JANUS, "--configs-folder", str(folder))
 
 
-def _write_janus_configuration(folder: Path, host: str) -> None:
+def _write_janus_configuration(folder: Path, network: Network) -> None:
     """Write the files that make Janus a lean VideoRoom server: no logs to speak of, ICE-lite, nothing else loaded."""
     library = next(iter(Path("/usr/lib").glob("*/janus/plugins")), Path("/usr/lib/janus/plugins")).parent
     unused = [path.name for path in library.glob("plugins/*.so") if path.stem != "libjanus_videoroom"]
@@ -152,7 +150,7 @@ def _write_janus_configuration(folder: Path, host: str) -> None:
     debug_colors = false
     session_timeout = 0
 }}
-nat: {{ ice_lite = true, ice_tcp = false, ice_enforce_list = "{host}" }}
+nat: {{ ice_lite = true, ice_tcp = false, ice_enforce_list = "{network.server_host}" }}
 plugins: {{ disable = "{",".join(unused)}" }}
 transports: {{ disable = "{",".join(silent)}" }}
 loggers: {{ disable = "{",".join(others)}" }}
@@ -160,6 +158,7 @@ events: {{ broadcast = false }}
 """
     )
     (folder / "janus.transport.websockets.jcfg").write_text(
-        f'general: {{ json = "compact", ws = true, ws_port = {SIGNALLING_PORT}, ws_ip = "{host}", wss = false }}\n'
+        f'general: {{ json = "compact", ws = true, ws_port = {network.signalling_port}, '
+        f'ws_ip = "{network.server_host}", wss = false }}\n'
     )
     (folder / "janus.plugin.videoroom.jcfg").write_text("general: { string_ids = false }\n")

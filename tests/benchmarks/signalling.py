@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
-from .processes import SIGNALLING_PORT
-
 if TYPE_CHECKING:
+    from .network import Network
     from .processes import Kind
 
 REPLY_TIMEOUT_SECONDS = 20.0
@@ -58,10 +57,10 @@ class Signalling(Protocol):
         ...
 
 
-def signalling_for(kind: Kind, host: str) -> Signalling:
+def signalling_for(kind: Kind, network: Network) -> Signalling:
     """Return the signalling that a server speaks."""
     kinds: dict[Kind, type[Signalling]] = {"aiosfu": OurSignalling, "janus": JanusSignalling, "stock": StockSignalling}
-    return kinds[kind](host)
+    return kinds[kind](f"{network.server_host}:{network.signalling_port}")
 
 
 class _Socket:
@@ -109,7 +108,7 @@ class OurSignalling:
     """The protocol of this project: each viewer and each device is a client of its own."""
 
     def __init__(self, host: str) -> None:
-        self._url = f"ws://{host}:{SIGNALLING_PORT}/ws/connect"
+        self._url = f"ws://{host}/ws/connect"
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._sockets: list[_Socket] = []
         self._rooms: dict[int, int] = {}
@@ -178,7 +177,7 @@ class JanusSignalling:
     """Janus's API over one WebSocket and one session; each peer is a handle of the VideoRoom plugin."""
 
     def __init__(self, host: str) -> None:
-        self._url = f"ws://{host}:{SIGNALLING_PORT}"
+        self._url = f"ws://{host}"
         self._http = aiohttp.ClientSession()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._session = 0
@@ -280,7 +279,7 @@ class StockSignalling:
     """Two requests: publish and watch, an offer in, an answer out."""
 
     def __init__(self, host: str) -> None:
-        self._url = f"http://{host}:{SIGNALLING_PORT}"
+        self._url = f"http://{host}"
         self._http = aiohttp.ClientSession()
 
     async def publish(self, number: int, offer: str) -> str:

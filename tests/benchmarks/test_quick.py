@@ -1,0 +1,129 @@
+"""Each benchmark works: its tiny form counts what it should. Speed is not looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.browser import find_chromium
+from tests.helpers.server import assert_no_stray_tasks
+
+from . import report
+from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
+from .loss import loss
+from .network import loopback_network
+from .plot import plot
+from .ramp import ramp
+from .scenarios import Context, Row, cost, delay, many, memory, scale, viewers_per_core
+from .storm import storm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+WINDOW_SECONDS = 0.5
+EDGE_PACKETS = 30
+"""Packets of one viewer that may be under way at a window's two ends on a busy machine."""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def context() -> AsyncIterator[Context]:
+    before = asyncio.all_tasks()
+    yield Context(loopback_network(), load_clip(SMALL), WINDOW_SECONDS, quick=True)
+    await assert_no_stray_tasks(before)
+
+
+def check_counts(rows: list[Row]) -> None:
+    for row in rows:
+        assert row["valid"], row
+        assert row["sent"] > 0
+        assert abs(row["received"] - row["expected"]) <= EDGE_PACKETS * row["viewers"], row
+
+
+async def test_cost(context: Context) -> None:
+    rows = await cost(context)
+    assert [row["server"] for row in rows] == ["aiosfu", "stock"]
+    check_counts(rows[:1])
+    assert rows[1]["received"] > 0  # it encodes anew: other packets than were sent
+
+
+@pytest.mark.parametrize("scenario", [scale, viewers_per_core])
+async def test_growing_load(context: Context, scenario: Callable[[Context], Awaitable[list[Row]]]) -> None:
+    rows = await scenario(context)
+    assert [row["viewers"] for row in rows][:1] == [1]
+    check_counts(rows)
+    assert all(0 < row["delay_p50_ms"] <= row["delay_p99_ms"] for row in rows)
+
+
+async def test_delay(context: Context) -> None:
+    rows = await delay(context)
+    check_counts(rows)
+    assert all(0 < row["delay_p50_ms"] <= row["delay_p99_ms"] for row in rows)
+
+
+async def test_many(context: Context) -> None:
+    rows = await many(context)
+    check_counts(rows)
+    assert rows[0]["sources"] == rows[0]["viewers"] == 2
+
+
+async def test_storm(context: Context) -> None:
+    rows = await storm(context)
+    assert [row["viewers"] for row in rows] == [3, 3, 1]
+    assert all(0 < row["first_frame_p50_ms"] <= row["first_frame_max_ms"] for row in rows)
+
+
+async def test_memory(context: Context) -> None:
+    (row,) = await memory(context)
+    assert row["rss_MB"] > 10
+    assert row["rss_kB_per_viewer"] < 10_000
+
+
+async def test_loss(context: Context) -> None:
+    control, *lossy = await loss(context)
+    assert control["frames_complete_percent"] == 100
+    assert control["lost_up"] == control["lost_down"] == 0
+    for row in lossy:
+        assert row["lost_up"] + row["lost_down"] > 0
+        assert row["frames_sent"] > 0
+    assert sum(row["sink_nacked"] for row in lossy) > 0
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
+async def test_ramp(context: Context) -> None:
+    (row,) = await ramp(context)
+    assert row["kbps_at_end"] > 0
+
+
+def test_report(tmp_path: Path) -> None:
+    row = {"server": "aiosfu", "viewers": 1, "sources": 1, "us_per_packet": 5.0}
+    report.write(tmp_path, {"cost": [row]}, {"cost": ["a note"]})
+    table = report.write(tmp_path, {"many": [row]}, {}).read_text()
+    assert "| aiosfu | 1 | 1 | 5 |" in table
+    assert "- a note" in table
+    assert list(json.loads((tmp_path / "results.json").read_text())) == ["cost", "many"]
+    picture = plot(tmp_path)
+    assert picture is None or picture.stat().st_size > 1000
+
+
+def test_clip_is_what_it_says() -> None:
+    clip = load_clip(SMALL)
+    assert Counter(frame.keyframe for frame in clip.video) == {True: 4, False: 56}
+    assert clip.video[clip.next_keyframe(46)].keyframe
+    assert clip.next_keyframe(46) == 0
+
+
+@pytest.mark.parametrize("size", [1, MAX_RTP_PAYLOAD_BYTES, MAX_RTP_PAYLOAD_BYTES + 1, 20_000])
+def test_frames_are_cut_into_equal_parts(size: int) -> None:
+    data = bytes(number % 251 for number in range(size))
+    parts = cut(data)
+    lengths = [len(part) for part in parts]
+    assert b"".join(parts) == data
+    assert max(lengths) - min(lengths) <= 1
+    assert max(lengths) <= MAX_RTP_PAYLOAD_BYTES
