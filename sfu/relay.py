@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiortc.contrib import media
 
 from .frames import DecodableTrack
-from .rtp.batch import ForwardedPacket, PacketBatch
+from .rtp.batch import ForwardedPacket, PacketBatch, level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,7 @@ class MediaRelay(media.MediaRelay):
         """Hand round what waits."""
         waiting, self._waiting = self._waiting, {}
         for track, packets in waiting.items():
+            level(packets)
             batch = PacketBatch(packets)
             for sink in self._sinks.get(track, ()):
                 sink.forward(batch)

@@ -150,6 +150,8 @@ class Subscriber:
         elif isinstance(packet, Nack):
             consumer = self._by_ssrc.get(packet.media_ssrc)
             if consumer is not None:
+                # A packet gets its final bytes when the relay hands it round, not before.
+                self._relay.flush()
                 consumer.retransmit(packet.lost, now)
         elif isinstance(packet, PictureLossIndication):
             self._request_keyframes([packet.media_ssrc], now)

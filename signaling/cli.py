@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -29,6 +30,9 @@ EXIT_BAD_SETTING = 2
 DEMO_DEVICE_ID = "demo"
 DEMO_STOP_TIMEOUT_SECONDS = 1.0
 """After which the demo device is killed: the whole server stops within two seconds."""
+
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Objects more than were freed, then collections of the younger generation: Python's default is 700, 10, 10."""
 
 _CLIENTS = {
     "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
@@ -75,6 +79,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def _relax_garbage_collection() -> None:
+    """Let the cycle collector run seldom.
+
+    Packets are no cycles, and counting their allocations as a reason to look for some took 15 % of the CPU at 150
+    viewers, and pauses of several milliseconds. What connections leave behind is still found: one in some thousands of
+    closed objects is soon enough.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int:
     flags = {name: value for name, value in vars(arguments).items() if name != "command"}
     try:
@@ -101,6 +117,7 @@ async def serve(settings: ServerConfig) -> None:
             loop.add_signal_handler(number, stopping.set)
     server = Server(settings)
     await server.start()
+    _relax_garbage_collection()
     demo: asyncio.Task[None] | None = None
     try:
         if settings.demo:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from .packet import pad
+
 MAX_SEGMENTS: Final = 64
 """Packets in one run: the kernel's UDP_MAX_SEGMENTS."""
 MAX_RUN_BYTES: Final = 60_000
 """Bytes in one run: a UDP_SEGMENT send holds 65,507, encryption adds up to 16 a packet."""
+
+
+MAX_PADDING_BYTES: Final = 24
+"""Added to a packet to make it as long as its neighbours: 2 % of a full one. A send saved costs as much as 4 kB."""
 
 
 class ForwardedPacket:
@@ -57,7 +63,32 @@ class PacketBatch:
         self.packets = packets
         self.runs = divide([packet.data for packet in packets])
         self.octets = sum(len(packet.data) - packet.payload_offset for packet in packets)
-        """Payload bytes, as sender reports count them."""
+        """Payload bytes, padding included."""
+
+
+def level(packets: list[ForwardedPacket]) -> None:
+    """Pad packets that are a few bytes shorter than their neighbours, so that they make one run with them.
+
+    Browsers cut a frame into packets that differ by a byte or so, and such a frame would take two to four sends. RTP
+    padding (RFC 3550 section 5.1) leaves the payload as it is. To be called before any packet has been sent: SRTP must
+    not see one sequence number with different bytes.
+    """
+    start = 0
+    while start < len(packets):
+        smallest = largest = len(packets[start].data)
+        stop = start + 1
+        while stop < len(packets):
+            size = len(packets[stop].data)
+            if max(largest, size) - min(smallest, size) > MAX_PADDING_BYTES:
+                break
+            smallest, largest = min(smallest, size), max(largest, size)
+            stop += 1
+        if smallest < largest:
+            for packet in packets[start:stop]:
+                missing = largest - len(packet.data)
+                if missing:
+                    packet.data = pad(packet.data, missing)
+        start = stop
 
 
 def divide(packets: list[bytes]) -> list[Run]:

@@ -206,3 +206,15 @@ def unwrap_rtx(data: bytes, header: RtpHeader, *, payload_type: int, ssrc: int) 
             data[payload_offset + 2 : payload_end],
         )
     )
+
+
+def pad(data: bytes, count: int) -> bytes:
+    """Return the packet `data` with `count` more bytes of padding (RFC 3550 section 5.1).
+
+    A packet whose padding would then pass 255 bytes, which is all that its count can say, is returned as it is.
+    """
+    if not data[0] & _PADDING_BIT:
+        return b"".join((bytes((data[0] | _PADDING_BIT,)), data[1:], bytes(count - 1), bytes((count,))))
+    if data[-1] + count > 255:
+        return data
+    return b"".join((data[:-1], bytes(count), bytes((data[-1] + count,))))
