@@ -52,6 +52,8 @@ class Window:
     expected: int
     """RTP packets that the sinks should have got."""
     received: int
+    lost: int
+    """Holes in the sequence numbers that the sinks saw: unlike expected and received, sharp at the window's ends."""
     sink_overflows: int
     """Datagrams that the load's own sockets had no room for: above 0 the window is not valid."""
     server_overflows: int
@@ -181,6 +183,7 @@ class Bench:
             sent=sum(sent),
             expected=sum(sent[number] for number in self._watched),
             received=after[1] - before[1],
+            lost=after[4] - before[4],
             sink_overflows=after[2] - before[2],
             server_overflows=after[3] - before[3],
             lateness_p99_ms=1000 * percentile(sorted(lateness), 0.99),
@@ -194,13 +197,14 @@ class Bench:
             await peer.close()
         await self.signalling.close()
 
-    def _counters(self) -> tuple[float, int, int, int]:
+    def _counters(self) -> tuple[float, int, int, int, int]:
         shared = not self.network.server_prefix
         return (
             self.server.cpu_seconds(),
             sum(sink.packets for sink in self.sinks),
             receive_overflows(),
             0 if shared else receive_overflows(self.server.pid),
+            sum(sink.lost for sink in self.sinks),
         )
 
 

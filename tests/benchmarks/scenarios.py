@@ -23,6 +23,8 @@ DELAY_LIMIT_MS: Final = 20.0
 """Of the 99th percentile: beyond it a viewer counts as too many."""
 MEMORY_SETTLE_SECONDS: Final = 5.0
 """For what joining needed and gives back."""
+MIN_DELIVERED: Final = 0.98
+"""Below it a server was overloaded, and its cost is that of another load."""
 STOCK_VIEWERS: Final = (1, 2)
 """Each is an encoder: a two-core machine takes no more."""
 
@@ -147,7 +149,7 @@ async def _fan_out(context: Context, kind: Kind, viewers: int, *, delays: bool =
 
 
 def _within(window: Window) -> bool:
-    return window.delay_p99_ms is not None and window.delay_p99_ms <= DELAY_LIMIT_MS and window.delivered > 0.999
+    return window.delay_p99_ms is not None and window.delay_p99_ms <= DELAY_LIMIT_MS and window.lost == 0
 
 
 def ratios(rows: Sequence[Row]) -> list[str]:
@@ -158,8 +160,9 @@ def ratios(rows: Sequence[Row]) -> list[str]:
         mine = ours.get((row["viewers"], row["sources"]))
         if row["server"] == "janus" and mine is not None:
             ratio = mine["us_per_packet"] / row["us_per_packet"]
+            short = "" if row["delivered"] > MIN_DELIVERED else f"; Janus delivered {row['delivered']:.0%} only"
             lines.append(
                 f"{row['sources']} to {row['viewers']}: {mine['us_per_packet']} us against Janus's "
-                f"{row['us_per_packet']} us, {ratio:.2f} of it"
+                f"{row['us_per_packet']} us, {ratio:.2f} of it{short}"
             )
     return lines

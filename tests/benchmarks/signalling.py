@@ -17,6 +17,7 @@ REPLY_TIMEOUT_SECONDS = 20.0
 MAX_WAITING_EVENTS = 4096
 """Events of one socket that nobody has read: 600 viewers' worth of presence, and some."""
 JANUS_KEEPALIVE_SECONDS = 20.0
+JANUS_RETRY_SECONDS = 0.05
 
 
 class SignallingError(Exception):
@@ -269,7 +270,15 @@ class _JanusViewer:
 
     async def subscribe(self) -> str:
         join = {"request": "join", "ptype": "subscriber", "room": self._room, "streams": [{"feed": self._room}]}
-        return str((await self._janus.message(self._handle, join))["jsep"]["sdp"])
+        async with asyncio.timeout(REPLY_TIMEOUT_SECONDS):
+            while True:
+                try:
+                    return str((await self._janus.message(self._handle, join))["jsep"]["sdp"])
+                except SignallingError as error:
+                    # A feed is there a moment after its publisher is connected.
+                    if "No such feed" not in str(error):
+                        raise
+                await asyncio.sleep(JANUS_RETRY_SECONDS)
 
     async def start(self, answer: str) -> None:
         await self._janus.message(self._handle, {"request": "start"}, {"type": "answer", "sdp": answer})

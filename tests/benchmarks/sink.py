@@ -51,9 +51,14 @@ class Stream:
         self.last_sr_at = 0.0
         self.reported = (0, 0)
 
+    @property
+    def expected(self) -> int:
+        """Packets that the sequence numbers so far stand for."""
+        return (self.cycles << 16) + self.highest - self.first + 1
+
     def report(self, ssrc: int, now: float) -> ReportBlock:
         """Return the block of a receiver report (RFC 3550 section 6.4.1)."""
-        expected = (self.cycles << 16) + self.highest - self.first + 1
+        expected = self.expected
         new_expected, new_packets = expected - self.reported[0], self.packets - self.reported[1]
         self.reported = (expected, self.packets)
         fraction = max(0, new_expected - new_packets) * 256 // new_expected if new_expected > 0 else 0
@@ -153,6 +158,11 @@ class Sink(LightPeer):
         now = self._loop.time()
         blocks = tuple(stream.report(ssrc, now) for ssrc, stream in list(self.streams.items())[:3])
         self.send_rtcp(ReceiverReport(self.ssrc, blocks).encode())
+
+    @property
+    def lost(self) -> int:
+        """Packets missing in the sequence numbers of all streams."""
+        return sum(stream.expected - stream.packets for stream in self.streams.values())
 
     def request_keyframe(self) -> None:
         """Send a picture loss indication."""
