@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from .parameters import AcceptedTrack, SentTrack
     from .producer import Producer
+    from .relay import Totals
     from .rtp.batch import ForwardedPacket, PacketBatch, Run
+    from .transport.fanout import Outlet
 
 KEYFRAME_PATIENCE_SECONDS: Final = 3.0
 """How long a new viewer is spared packets that it cannot decode. After that they are sent: an end-to-end encrypted
@@ -34,6 +36,9 @@ DEFAULT_ROUND_TRIP_SECONDS: Final = 0.05
 
 class MediaOutlet(Protocol):
     """Where a consumer's packets go: its peer connection."""
+
+    outlet: Outlet | None
+    """What `Fanout` needs to send there; None while it cannot."""
 
     def send_media(self, runs: Sequence[Run]) -> int:
         """Encrypt and send runs of RTP packets; return how many packets left."""
@@ -71,14 +76,13 @@ class Consumer:
         producer: Producer,
         sent: SentTrack,
         accepted: AcceptedTrack,
-        outlet: MediaOutlet,
+        peer: MediaOutlet,
+        totals: Totals,
         now: float,
     ) -> None:
         self.producer = producer
         self.sent = sent
         self.drops: Counter[str] = Counter()
-        self.packets = 0
-        self.octets = 0
         self.retransmitted = 0
         self.keyframe_requests = 0
         self.instant_start = False
@@ -91,14 +95,41 @@ class Consumer:
         self._budget = RetransmissionBudget()
         # When a packet was last sent again, by sequence number, oldest first.
         self._resent: dict[int, float] = {}
-        self._send = outlet.send_media
+        self._peer = peer
+        self._send = peer.send_media
         self._renumbers = any(ours != theirs for ours, theirs in accepted.payload_types.items()) or len(
             accepted.payload_types
         ) < len(sent.parameters.codecs)
+        # What went out. While every packet goes by the outlet, the track's totals count for all its viewers, from where
+        # they stood when this one joined.
+        self._packets = 0
+        self._octets = 0
+        self._totals = totals
+        self._direct = False
+        self._joined_at = (0, 0)
         # Whether the rest of a frame, part of which could not be sent, is still coming.
         self._broken_frame = False
         self._waits_for_keyframe = producer.kind == "video"
         self._patient_until = now + KEYFRAME_PATIENCE_SECONDS
+
+    @property
+    def packets(self) -> int:
+        """Packets sent, retransmissions not counted."""
+        return self._packets + (self._totals.packets - self._joined_at[0] if self._direct else 0)
+
+    @property
+    def octets(self) -> int:
+        """Payload bytes sent, retransmissions not counted."""
+        return self._octets + (self._totals.octets - self._joined_at[1] if self._direct else 0)
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where every packet may go without `forward`; None while this consumer has to choose or to change some."""
+        chooses = self._waits_for_keyframe or self._renumbers or self._broken_frame
+        outlet = None if chooses else self._peer.outlet
+        if (outlet is not None) is not self._direct:
+            self._change_counting()
+        return outlet
 
     def start(self, now: float) -> None:
         """Begin with the newest keyframe and what followed it, or else ask the publisher for a new one."""
@@ -117,11 +148,26 @@ class Consumer:
             self._forward_some(batch)
             return
         sent = self._send(batch.runs)
-        self.packets += sent
-        if sent == len(batch.packets):
-            self.octets += batch.octets
-        else:
+        self._packets += sent
+        self._octets += batch.octets
+        if sent < len(batch.packets):
+            self._octets -= _octets(batch.packets[sent:])
             self._not_all_left(batch.packets, sent)
+
+    def fell_short(self, batch: PacketBatch, sent: int) -> None:
+        """Take note that of a batch for the outlet only the first `sent` packets left."""
+        self._packets -= len(batch.packets) - sent
+        self._octets -= _octets(batch.packets[sent:])
+        self._not_all_left(batch.packets, sent)
+
+    def _change_counting(self) -> None:
+        """Begin to count by the track's totals, or by ourselves again."""
+        packets, octets = self.packets, self.octets
+        self._direct = not self._direct
+        if self._direct:
+            self._joined_at = (self._totals.packets, self._totals.octets)
+        else:
+            self._packets, self._octets = packets, octets
 
     def _forward_some(self, batch: PacketBatch) -> None:
         """Send those packets of a batch that the viewer can use, as it wants them."""
@@ -130,8 +176,8 @@ class Consumer:
             return
         runs = divide([data for packet in packets if (data := self._as_negotiated(packet)) is not None])
         sent = self._send(runs)
-        self.packets += sent
-        self.octets += sum(len(packet.data) - packet.payload_offset for packet in packets[:sent])
+        self._packets += sent
+        self._octets += _octets(packets[:sent])
         if sent < len(packets):
             self._not_all_left(packets, sent)
 
@@ -250,3 +296,7 @@ class Consumer:
             timestamp=packet.timestamp,
             ssrc=self.sent.ssrc,
         )
+
+
+def _octets(packets: Iterable[ForwardedPacket]) -> int:
+    return sum(len(packet.data) - packet.payload_offset for packet in packets)

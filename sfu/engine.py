@@ -81,7 +81,7 @@ class Engine:
         self._listener = listener
         self._port = MediaPort()
         self._certificate = Certificate()
-        self.relay = MediaRelay(self._port.request_flush)
+        self.relay = MediaRelay(self._port.request_flush, self._port.fanout)
         self._port.before_flush = self.relay.flush
         self._feeds: dict[int, Feed] = {}
         self._subscriptions: dict[int, Subscription] = {}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .parameters import Codec
     from .relay import MediaRelay
     from .rtp.batch import ForwardedPacket, PacketBatch
+    from .transport.fanout import Outlet
 
 MAX_REORDERED_PACKETS: Final = 256
 """Packets held while one before them is missing: a large keyframe. Then the gap counts as lost."""
@@ -122,6 +123,8 @@ class DecodableTrack(MediaStreamTrack):
             payloadType=codec.payload_type,
         )
         self._frame_relay = relay
+        self.outlet: Outlet | None = None
+        """Never: frames are made of packets here."""
         # All None while nobody asks.
         self._assembler: FrameAssembler | None = None
         self._decoder: Decoder | None = None
@@ -171,6 +174,9 @@ class DecodableTrack(MediaStreamTrack):
             self._encoded.extend(self._assembler.add(packet))
         if self._encoded:
             self._frame_came.set()
+
+    def fell_short(self, batch: PacketBatch, sent: int) -> None:
+        """Take note that a batch did not go out; nothing goes out here."""
 
     def decoder_wants_keyframe(self) -> None:
         """Ask the publisher for a keyframe."""

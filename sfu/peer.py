@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .rtp.batch import Run
+    from .transport.fanout import Outlet
     from .transport.path import Path
     from .transport.port import MediaPort
     from .values import EngineSettings
@@ -100,6 +101,9 @@ class PeerConnection:
         # Changes as the connection lives.
         self.state = State.NEW
         self.media: Media | None = None
+        self.outlet: Outlet | None = None
+        """What `Fanout` needs to send to this peer; None while it cannot."""
+        self._outlet_path: Path | None = None
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
         # How much came in this window, so that one peer's flood is dropped before it costs a decryption.
@@ -156,6 +160,7 @@ class PeerConnection:
     def authentic_check(self, now: float) -> None:
         """Take note of an authentic connectivity check."""
         self._last_seen = now
+        self._choose_outlet()
 
     def handle_dtls(self, data: bytes) -> None:
         """Take one DTLS datagram."""
@@ -211,6 +216,7 @@ class PeerConnection:
         if self.state is State.CLOSED:
             return []
         self.state = State.CLOSED
+        self._choose_outlet()
         if self.media is not None:
             self.media.close()
         ending = self.transport.close()
@@ -240,6 +246,7 @@ class PeerConnection:
         now = time.monotonic()
         self._last_seen = now
         self.state = State.CONNECTED
+        self._choose_outlet()
         self._on_connected()
         early, self._early = self._early, []
         for data in early:
@@ -264,6 +271,13 @@ class PeerConnection:
                 return False
             self.drops["packet_rate"] += 1
         return True
+
+    def _choose_outlet(self) -> None:
+        """Keep the outlet true to the path that is selected."""
+        path = self.ice.selected if self.state is State.CONNECTED else None
+        if path is not self._outlet_path:
+            self._outlet_path = path
+            self.outlet = None if path is None else path.outlet(self.transport)
 
     def _keep_early(self, data: bytes) -> None:
         if self.state is State.CONNECTING and len(self._early) < MAX_EARLY_DATAGRAMS:

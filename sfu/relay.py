@@ -20,16 +20,37 @@ if TYPE_CHECKING:
 
     from aiortc import MediaStreamTrack
 
+    from .transport.fanout import Fanout, Outlet
+
 
 MAX_BATCH_PACKETS: Final = 256
 """Packets of one track that may wait for the end of a turn: twice what the port reads in one."""
 
 
+class Totals:
+    """What went out for a track by `Fanout`, so that each viewer need not count."""
+
+    __slots__ = ("octets", "packets")
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.octets = 0
+
+
 class PacketSink(Protocol):
     """Whoever takes packets from the relay."""
 
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where every packet may go without `forward`, None while the sink has to see them."""
+        ...
+
     def forward(self, batch: PacketBatch) -> None:
         """Take some packets; in order of arrival, which for reordered packets is not that of `sequence`."""
+        ...
+
+    def fell_short(self, batch: PacketBatch, sent: int) -> None:
+        """Take note that of a batch for the outlet only the first `sent` packets left."""
         ...
 
 
@@ -39,8 +60,10 @@ class MediaRelay(media.MediaRelay):
     `request_flush` is called when packets begin to wait; `flush` is then to be called before the turn ends.
     """
 
-    def __init__(self, request_flush: Callable[[], None]) -> None:
+    def __init__(self, request_flush: Callable[[], None], fanout: Fanout | None) -> None:
         super().__init__()
+        self._fanout = fanout
+        self._totals: dict[MediaStreamTrack, Totals] = {}
         self._request_flush = request_flush
         # What came in this turn of the event loop.
         self._waiting: dict[MediaStreamTrack, list[ForwardedPacket]] = {}
@@ -51,6 +74,7 @@ class MediaRelay(media.MediaRelay):
 
     def subscribe_packets(self, track: MediaStreamTrack, sink: PacketSink) -> None:
         """Hand every further packet of `track` to `sink`."""
+        self.totals(track)
         self._sinks[track] = (*self._sinks.get(track, ()), sink)
 
     def unsubscribe_packets(self, track: MediaStreamTrack, sink: PacketSink) -> None:
@@ -60,6 +84,11 @@ class MediaRelay(media.MediaRelay):
             self._sinks[track] = rest
         else:
             self._sinks.pop(track, None)
+            self._totals.pop(track, None)
+
+    def totals(self, track: MediaStreamTrack) -> Totals:
+        """Return what went out for `track` since its first sink came; it goes on counting."""
+        return self._totals.setdefault(track, Totals())
 
     def subscribers(self, track: MediaStreamTrack) -> int:
         """Return how many sinks take packets of `track`."""
@@ -84,9 +113,27 @@ class MediaRelay(media.MediaRelay):
         waiting, self._waiting = self._waiting, {}
         for track, packets in waiting.items():
             level(packets)
-            batch = PacketBatch(packets)
-            for sink in self._sinks.get(track, ()):
+            self._hand_round(track, PacketBatch(packets))
+
+    def _hand_round(self, track: MediaStreamTrack, batch: PacketBatch) -> None:
+        """Send a batch to the outlets of those who need not see it, and give it to the others."""
+        direct: list[PacketSink] = []
+        outlets: list[Outlet] = []
+        for sink in self._sinks.get(track, ()):
+            outlet = sink.outlet
+            if outlet is None or self._fanout is None:
                 sink.forward(batch)
+            else:
+                direct.append(sink)
+                outlets.append(outlet)
+        if self._fanout is None or not outlets:
+            return
+        short = self._fanout.send(batch.runs, outlets)
+        totals = self._totals[track]
+        totals.packets += len(batch.packets)
+        totals.octets += batch.octets
+        for index, sent in short.items():
+            direct[index].fell_short(batch, sent)
 
     def subscribe(self, track: MediaStreamTrack, buffered: bool = True) -> MediaStreamTrack:  # noqa: FBT001, FBT002
         """Return a track that gives the decoded frames of `track`, as aiortc's `MediaRelay.subscribe` does.

@@ -93,7 +93,7 @@ class Subscriber:
             track = accepted.get(sent.parameters.mid)
             if track is None:
                 continue
-            consumer = Consumer(producer, sent, track, outlet, now)
+            consumer = Consumer(producer, sent, track, outlet, self._relay.totals(producer), now)
             consumers.append(consumer)
             self._by_ssrc[sent.ssrc] = consumer
             consumer.start(now)

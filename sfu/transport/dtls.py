@@ -25,6 +25,8 @@ from aiortc.rtcdtlstransport import (
 from OpenSSL import SSL
 from pylibsrtp._binding import ffi, lib
 
+__all__ = ["Certificate", "MediaTransport", "PacketBuffer", "ffi", "lib"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
@@ -124,7 +126,8 @@ class MediaTransport(RTCDtlsTransport):
         # Set once the handshake is done.
         self.tag_bytes = 0
         """What encryption adds to an RTP packet."""
-        self._tx_session: Any = None
+        self.tx_session: Any = None
+        """libsrtp's srtp_t for what we send, None before."""
 
     @property
     def connected(self) -> bool:
@@ -156,10 +159,10 @@ class MediaTransport(RTCDtlsTransport):
     def protect_run(self, packets: Sequence[bytes], buffer: PacketBuffer) -> tuple[int, int]:
         """Encrypt RTP packets one behind the other into `buffer`; return how many went in, and their bytes.
 
-        This is the hot path: it runs once a packet and viewer. A direct call into libsrtp, on memory that every viewer
-        shares, takes 1.0 us for a packet of 1,050 bytes where `protect` takes 1.8.
+        For what does not go by `Fanout`. A direct call into libsrtp, on memory that every viewer shares, takes 1.0 us
+        for a packet of 1,050 bytes where `protect` takes 1.8.
         """
-        srtp_protect, session = lib.srtp_protect, self._tx_session
+        srtp_protect, session = lib.srtp_protect, self.tx_session
         view, start, length = buffer.view, buffer.start, buffer.length
         offset = count = 0
         for packet in packets:
@@ -223,7 +226,7 @@ class MediaTransport(RTCDtlsTransport):
     def _setup_srtp(self) -> None:
         super()._setup_srtp()
         if self._tx_srtp is not None:
-            self._tx_session = self._tx_srtp._srtp[0]
+            self.tx_session = self._tx_srtp._srtp[0]
             self.tag_bytes = 10 if self.srtp_profile == "SRTP_AES128_CM_SHA1_80" else 16
         for session in (self._rx_srtp, self._tx_srtp):
             if session is not None:

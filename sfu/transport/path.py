@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sfu.rtp.batch import Run
 
     from .dtls import MediaTransport
+    from .fanout import Outlet
     from .ice import IceLite
 
 
@@ -34,6 +35,10 @@ class Path(Protocol):
 
         After a run for which there was no room the rest is not tried: it would be the tail of a broken frame.
         """
+        ...
+
+    def outlet(self, transport: MediaTransport) -> Outlet | None:
+        """Return what `Fanout` needs to send this way, or None where it cannot."""
         ...
 
     def attach(self, endpoint: Endpoint) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from .dtls import PacketBuffer
+from .fanout import Fanout
 from .ice import StunError, request_ufrag
 from .tcp import TcpListener
 from .udp import SocketStatistics, UdpPath, UdpSocket, bind_udp
@@ -38,6 +39,7 @@ class MediaPort:
         self.number = 0
         self.drops: Counter[str] = Counter()
         self.buffer = PacketBuffer()
+        self.fanout = Fanout(self.drops) if Fanout.available() else None
         self.before_flush: Callable[[], None] | None = None
         """Called first by `flush`; the relay hands its batches round then."""
         self._sockets: list[UdpSocket] = []

@@ -113,6 +113,10 @@ class TcpPath(asyncio.Protocol):
             sent += count
         return sent
 
+    def outlet(self, transport: MediaTransport) -> None:  # noqa: ARG002  the paths' common interface
+        """Return None: `Fanout` sends datagrams."""
+        return
+
     def attach(self, endpoint: Endpoint) -> None:
         """Let what comes this way reach `endpoint`."""
         self.endpoint = endpoint

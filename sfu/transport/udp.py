@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from .fanout import Outlet
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -84,6 +86,10 @@ class UdpPath:
     def send_media(self, transport: MediaTransport, runs: Sequence[Run]) -> int:
         """Encrypt and send runs of RTP packets at once; return how many packets left."""
         return self.socket.send_media(self.address, transport, runs)
+
+    def outlet(self, transport: MediaTransport) -> Outlet | None:
+        """Return what `Fanout` needs to send this way, or None where the system lacks something for it."""
+        return Outlet(self, transport) if self.socket.segmentation else None
 
     def attach(self, endpoint: Endpoint) -> None:
         """Let what comes this way reach `endpoint`."""
