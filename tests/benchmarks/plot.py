@@ -48,7 +48,8 @@ def _rows(results: Mapping[str, Any], name: str) -> list[Row]:
 
 def _cpu(axes: Axes, scale: Sequence[Row], cost: Sequence[Row]) -> None:
     janus = [row for row in cost if row["server"] == "janus"]
-    for name, rows, marker in (("aiosfu", scale, "o"), ("janus", janus, "s")):
+    ours = scale or [row for row in cost if row["server"] == "aiosfu"]
+    for name, rows, marker in (("aiosfu", ours, "o"), ("janus", janus, "s")):
         points = sorted((row["viewers"], row["us_per_packet"]) for row in rows)
         viewers, values = [point[0] for point in points], [point[1] for point in points]
         axes.plot(viewers, values, marker=marker, color=COLOURS[name], label=name)

@@ -32,7 +32,11 @@ ORIGIN = "https://ramp.invalid/"
 _OFFER = """async ([width, height]) => {
   const media = await navigator.mediaDevices.getUserMedia({video: {width, height, frameRate: 30}, audio: true});
   const pc = globalThis.pc = new RTCPeerConnection();
-  for (const track of media.getTracks()) pc.addTrack(track, media);
+  for (const track of media.getTracks()) {
+    // Else Chromium halves the picture while its estimate is young, and then has too little to send for long.
+    if (track.kind === "video") track.contentHint = "detail";
+    pc.addTrack(track, media);
+  }
   globalThis.connected = new Promise(resolve => {
     pc.onconnectionstatechange = () => { if (pc.connectionState === "connected") resolve(performance.now()); };
   });
@@ -47,10 +51,13 @@ _SAMPLE = """async milliseconds => {
   const samples = [];
   const began = await globalThis.connected;
   while (performance.now() - began < milliseconds) {
-    for (const report of (await globalThis.pc.getStats()).values())
+    const reports = [...(await globalThis.pc.getStats()).values()];
+    const pair = reports.find(report => report.type === "candidate-pair" && report.nominated);
+    for (const report of reports)
       if (report.type === "outbound-rtp" && report.kind === "video")
         samples.push([(performance.now() - began) / 1000, report.bytesSent, report.frameHeight ?? 0,
-                      report.framesPerSecond ?? 0, report.qualityLimitationReason]);
+                      report.framesPerSecond ?? 0, report.qualityLimitationReason,
+                      pair?.availableOutgoingBitrate ?? 0]);
     await new Promise(resolve => setTimeout(resolve, 100));
   }
   return samples;
@@ -79,9 +86,13 @@ async def _ramp(context: Context, kind: Kind, page: Page, seconds: float) -> Row
         return {
             "server": kind,
             "seconds_to_1500_kbps": round(reached, 1) if reached is not None else "never",
+            "seconds_to_1500_kbps_estimate": next(
+                (round(sample[0], 1) for sample in samples if sample[5] > GOAL_BITS_PER_SECOND), "never"
+            ),
             "kbps_after_2_s": round(next((rate for when, rate in rates if when >= 2), 0) / 1000),
             "kbps_after_5_s": round(next((rate for when, rate in rates if when >= 5), 0) / 1000),
             "kbps_at_end": round(rates[-1][1] / 1000) if rates else 0,
+            "estimate_kbps_at_end": round(last[5] / 1000),
             "height_at_end": last[2],
             "fps_at_end": last[3],
             "limited_by": last[4],
