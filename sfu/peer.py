@@ -48,8 +48,8 @@ class State(enum.Enum):
 class Media(Protocol):
     """What a peer connection carries: a Publisher or a Subscriber."""
 
-    def handle_rtp(self, data: bytes, now: float) -> None:
-        """Take one decrypted RTP packet."""
+    def handle_rtp(self, data: bytes, now: float) -> bool:
+        """Take one decrypted RTP packet; return whether `next_deadline` may be nearer than before."""
         ...
 
     def handle_rtcp(self, data: bytes, now: float) -> None:
@@ -185,8 +185,7 @@ class PeerConnection:
                 plain = self.transport.unprotect(data)
                 if plain is None:
                     return
-                self.media.handle_rtp(plain, now)
-                if self.media.next_deadline() < self._armed_for:
+                if self.media.handle_rtp(plain, now):
                     self._rearm()
             self._last_seen = now
         except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
@@ -286,7 +285,7 @@ class PeerConnection:
             self.drops["srtp_before_handshake"] += 1
 
     def _rearm(self) -> None:
-        """Set the one timer to the nearest deadline."""
+        """See to it that the one timer fires at the nearest deadline, or before: then it is set again."""
         if self.state is State.CLOSED:
             return
         if self.state is State.CONNECTED and self.media is not None:
@@ -294,12 +293,15 @@ class PeerConnection:
         else:
             deadline = self._connect_deadline
         if self._timer is not None:
+            if deadline >= self._armed_for:
+                return
             self._timer.cancel()
         self._armed_for = deadline
         delay = max(deadline - time.monotonic(), MIN_TIMER_SECONDS)
         self._timer = self._loop.call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:
+        self._timer = None
         now = time.monotonic()
         if self.state is not State.CONNECTED:
             if now >= self._connect_deadline:

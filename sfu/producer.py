@@ -154,11 +154,11 @@ class Producer(DecodableTrack):
         self._unwrapper = SequenceUnwrapper()
         self._source_begins = True
 
-    def receive(self, data: bytes, header: RtpHeader, now: float, *, recovered: bool = False) -> None:
-        """Take one RTP packet of the track; `recovered` if it came by RTX."""
+    def receive(self, data: bytes, header: RtpHeader, now: float, *, recovered: bool = False) -> bool:
+        """Take one RTP packet of the track, `recovered` if it came by RTX; return whether there is a loss to see to."""
         if header.payload_type not in self._payload_types:
             self.drops["payload_type"] += 1
-            return
+            return False
         sequence = self._unwrapper.unwrap(header.sequence_number)
         if self._source_begins:
             self._source_begins = False
@@ -167,15 +167,14 @@ class Producer(DecodableTrack):
         if lowest is not None and sequence < lowest:
             # Its outgoing number belongs to the source before, and SRTP must not see one number twice.
             self.drops["before_switch"] += 1
-            return
+            return False
         outgoing, timestamp = self._rewriter.map(sequence, header.timestamp, now)
         known = self.history.get(seq16(outgoing), now)
         if known is not None and known.sequence == outgoing:
             self.drops["duplicate"] += 1
-            return
+            return False
         self.stats.add(sequence, header.timestamp, now, recovered=recovered)
-        if self._sends_nacks:
-            self.nack.add(sequence, now, recovered=recovered)
+        skipped = self._sends_nacks and self.nack.add(sequence, now, recovered=recovered)
         keyframe = self._is_keyframe(data, header)
         if keyframe:
             self.keyframes.keyframe_seen(now)
@@ -198,6 +197,7 @@ class Producer(DecodableTrack):
         self.octets += len(data) - header.payload_offset - header.padding
         self.history.add(outgoing, packet, now)
         self._relay.forward(self, packet)
+        return skipped
 
     def sender_report(self, report: SenderReport, now: float) -> None:
         """Take the publisher's word on its clocks."""

@@ -91,26 +91,27 @@ class Publisher:
         """Begin to report; called once the transport is up."""
         self._next_report = now + REPORT_INTERVAL_SECONDS
 
-    def handle_rtp(self, data: bytes, now: float) -> None:
-        """Take one decrypted RTP packet."""
+    def handle_rtp(self, data: bytes, now: float) -> bool:
+        """Take one decrypted RTP packet; return whether `next_deadline` may be nearer than before."""
         try:
             header = parse_header(data)
         except RtpError:
             self.drops["rtp_malformed"] += 1
-            return
-        self._note_arrival(data, header, now)
+            return False
+        sooner = self._note_arrival(data, header, now)
         route = self._routes.get(header.ssrc) or self._learn(data, header)
         if route is None:
             self.drops["ssrc_unknown"] += 1
-            return
+            return sooner
         producer, retransmission = route
         if retransmission:
-            self._receive_retransmission(producer, data, header, now)
+            sooner |= self._receive_retransmission(producer, data, header, now)
         else:
-            producer.receive(data, header, now)
+            sooner |= producer.receive(data, header, now)
         if self._first_packet is not None and producer.packets:
             first_packet, self._first_packet = self._first_packet, None
             first_packet()
+        return sooner
 
     def handle_rtcp(self, data: bytes, now: float) -> None:
         """Take one decrypted compound RTCP packet."""
@@ -165,23 +166,24 @@ class Publisher:
         for producer in self.producers:
             producer.stop()
 
-    def _receive_retransmission(self, producer: Producer, data: bytes, header: RtpHeader, now: float) -> None:
+    def _receive_retransmission(self, producer: Producer, data: bytes, header: RtpHeader, now: float) -> bool:
         source = self._source_ssrcs.get(producer)
         try:
             original = unwrap_rtx(
                 data, header, payload_type=producer.parameters.codec.payload_type, ssrc=source or header.ssrc
             )
             if original is not None:
-                producer.receive(original, parse_header(original), now, recovered=True)
+                return producer.receive(original, parse_header(original), now, recovered=True)
         except RtpError:
             self.drops["rtx_malformed"] += 1
+        return False
 
-    def _note_arrival(self, data: bytes, header: RtpHeader, now: float) -> None:
-        """Feed the estimate of the publisher's uplink."""
+    def _note_arrival(self, data: bytes, header: RtpHeader, now: float) -> bool:
+        """Feed the estimate of the publisher's uplink; return whether feedback has become due sooner."""
         if self._transport_cc_id is not None:
             found = find_extension(data, header, self._transport_cc_id)
             if found is not None and found[1] == 2:
-                self._transport_feedback.add(int.from_bytes(data[found[0] : found[0] + 2], "big"), now)
+                return self._transport_feedback.add(int.from_bytes(data[found[0] : found[0] + 2], "big"), now)
         elif self._abs_send_time_id is not None:
             found = find_extension(data, header, self._abs_send_time_id)
             if found is not None and found[1] == 3 and header.ssrc in self._routes:
@@ -190,6 +192,7 @@ class Publisher:
                 estimate = self._bitrate_estimator.add(int(now * 1000), sent, size, header.ssrc)
                 if estimate is not None:
                     self._send_rtcp(Remb(self._ssrc, estimate[0], tuple(estimate[1])).encode())
+        return False
 
     def _learn(self, data: bytes, header: RtpHeader) -> tuple[Producer, bool] | None:
         """Find whose an unknown SSRC is, by MID or else by a payload type that only one track has (RFC 9143)."""

@@ -100,9 +100,10 @@ class Subscriber:
             self._relay.subscribe_packets(producer, consumer)
         self.consumers = tuple(consumers)
 
-    def handle_rtp(self, data: bytes, now: float) -> None:  # noqa: ARG002  the peer connection's common interface
+    def handle_rtp(self, data: bytes, now: float) -> bool:  # noqa: ARG002  the peer connection's common interface
         """Refuse media: a viewer has none to send here."""
         self.drops["rtp_from_subscriber"] += 1
+        return False
 
     def handle_rtcp(self, data: bytes, now: float) -> None:
         """Take one decrypted compound RTCP packet."""

@@ -12,9 +12,8 @@ from sfu.rtp.sequence import SequenceUnwrapper
 if TYPE_CHECKING:
     from sfu.rtp.rtcp import ReportBlock
 
-FEEDBACK_INTERVAL_SECONDS = 0.05
-"""From the first new packet to its feedback. libwebrtc sends every 50 to 250 ms; the faster, the sooner Chromium's
-encoder leaves the 300 kbit/s it starts with."""
+FEEDBACK_INTERVAL_SECONDS = 0.1
+"""From the first new packet to its feedback. libwebrtc sends every 50 to 250 ms, most at 100."""
 BACK_WINDOW_SECONDS = 0.5
 """How long arrivals are remembered after they were reported, so that a packet that comes late can be reported among
 its neighbours without calling those lost (as libwebrtc does)."""
@@ -39,7 +38,17 @@ class TransportFeedbackRecorder:
     Times are seconds of any steady clock, the same for arrivals and for `now`.
     """
 
-    __slots__ = ("_arrivals", "_deadline", "_feedback_count", "_floor", "_ignored", "_start", "_unwrapper")
+    __slots__ = (
+        "_arrivals",
+        "_deadline",
+        "_feedback_count",
+        "_floor",
+        "_ignored",
+        "_new",
+        "_start",
+        "_told_to",
+        "_unwrapper",
+    )
 
     def __init__(self) -> None:
         self._unwrapper = SequenceUnwrapper()
@@ -47,6 +56,10 @@ class TransportFeedbackRecorder:
         """Arrival in 250 us of each extended number, in order of arrival."""
         self._start: int | None = None
         """The lowest number that the next feedback tells about; None before the first packet."""
+        self._new: list[int] = []
+        """Extended numbers since the last feedback."""
+        self._told_to = 0
+        """The last feedback told about every number below it."""
         self._floor = 0
         """Below it arrivals have been forgotten, so nothing can be told any more."""
         self._deadline: float | None = None
@@ -59,19 +72,25 @@ class TransportFeedbackRecorder:
         """Packets that came too late to be reported, or while too many were recorded already."""
         return self._ignored
 
-    def add(self, sequence16: int, arrival: float) -> None:
-        """Record the arrival of a packet by its transport-wide number; of duplicates the first counts."""
+    def add(self, sequence16: int, arrival: float) -> bool:
+        """Record the arrival of a packet by its transport-wide number; of duplicates the first counts.
+
+        Returns whether `next_deadline` has changed.
+        """
         sequence = self._unwrapper.unwrap(sequence16)
         if sequence in self._arrivals:
-            return
+            return False
         if sequence < self._floor or len(self._arrivals) >= MAX_RECORDED_PACKETS:
             self._ignored += 1
-            return
+            return False
         self._arrivals[sequence] = int(arrival * _TICKS_PER_SECOND)
+        self._new.append(sequence)
         if self._start is None or sequence < self._start:
             self._start = sequence
         if self._deadline is None:
             self._deadline = arrival + FEEDBACK_INTERVAL_SECONDS
+            return True
+        return False
 
     def due(self, now: float) -> bool:
         """Tell whether to build and send feedback now."""
@@ -87,7 +106,10 @@ class TransportFeedbackRecorder:
         feedback: list[TransportFeedback] = []
         start = self._start
         if start is not None:
-            received = sorted(sequence for sequence in self._arrivals if sequence >= start)
+            # A packet that came late is told about among its neighbours, which are looked for only then.
+            late = start < self._told_to
+            received = sorted(number for number in self._arrivals if number >= start) if late else sorted(self._new)
+            self._new = []
             position = 0
             while position < len(received):
                 base, position, reference_time, arrivals = self._take(received, position, start)
@@ -98,7 +120,7 @@ class TransportFeedbackRecorder:
                 )
                 self._feedback_count = (self._feedback_count + 1) & 0xFF
                 start = base + len(arrivals)
-            self._start = start
+            self._start = self._told_to = start
         self._forget_before(now - BACK_WINDOW_SECONDS)
         return feedback
 

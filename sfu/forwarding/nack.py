@@ -85,10 +85,11 @@ class NackGenerator:
         """Packets waited for."""
         return len(self._missing)
 
-    def add(self, sequence: int, now: float, *, recovered: bool = False) -> None:
+    def add(self, sequence: int, now: float, *, recovered: bool = False) -> bool:
         """Note that the packet of this extended number has come, and as missing those skipped before it.
 
-        `recovered` says that it is certainly a retransmission: then it tells the round trip.
+        `recovered` says that it is certainly a retransmission: then it tells the round trip. Returns whether packets
+        were skipped, so that `next_deadline` may be nearer.
         """
         highest = self._highest
         if sequence <= highest:
@@ -97,10 +98,12 @@ class NackGenerator:
                 # Of a packet asked for twice nobody knows which request was answered (Karn's algorithm).
                 if recovered and found is not None and found.tries == 1:
                     self._measure(now - found.asked_at)
-            return
+            return False
         self._highest = sequence
         if sequence != highest + 1 and highest >= 0:
             self._note_gap(highest + 1, sequence, now)
+            return True
+        return False
 
     def _measure(self, round_trip: float) -> None:
         if self._round_trip is None:

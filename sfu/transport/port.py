@@ -15,7 +15,6 @@ from .tcp import TcpListener
 from .udp import SocketStatistics, UdpPath, UdpSocket, bind_udp
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from .path import Endpoint, Path
@@ -72,10 +71,7 @@ class MediaPort:
             self._flush_handle.cancel()
             self._flush_handle = None
         for udp in self._sockets:
-            if self._loop is not None:
-                self._loop.remove_reader(udp.sock.fileno())
-            udp.sock.close()
-            udp.paths.clear()
+            udp.close()
         for listener in self._listeners:
             listener.close()
         self._sockets.clear()
@@ -176,19 +172,13 @@ class MediaPort:
     async def _open_all(self, hosts: Sequence[str], number: int, *, tcp: bool) -> None:
         for host in hosts:
             with _named_errors("UDP", host, number or self.number):
-                self._add_socket(bind_udp(host, number or self.number))
+                self._sockets.append(UdpSocket(self, bind_udp(host, number or self.number)))
             self.number = self._sockets[0].sock.getsockname()[1]
         for host in hosts if tcp else ():
             listener = TcpListener(self)
             with _named_errors("TCP", host, self.number):
                 await listener.open(host, self.number)
             self._listeners.append(listener)
-
-    def _add_socket(self, sock: socket.socket) -> None:
-        udp = UdpSocket(self, sock)
-        self._sockets.append(udp)
-        if self._loop is not None:
-            self._loop.add_reader(sock.fileno(), udp.readable)
 
 
 @contextlib.contextmanager

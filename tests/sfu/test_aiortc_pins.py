@@ -66,7 +66,13 @@ def test_srtp_has_the_profiles_and_the_buffer_that_is_enlarged() -> None:
 def test_libsrtp_is_called_as_pylibsrtp_calls_it() -> None:
     signature = ffi.typeof(lib.srtp_protect)
     assert [argument.cname for argument in signature.args] == ["struct srtp_ctx_t_ *", "void *", "int *"]
+    assert ffi.typeof(lib.srtp_unprotect) == signature
     assert lib.srtp_err_status_ok == 0
+
+
+def test_libsrtp_numbers_its_errors_as_pylibsrtp_names_them() -> None:
+    # srtp.h: srtp_err_status_replay_fail is 9, srtp_err_status_replay_old is 10.
+    assert pylibsrtp.ERRORS[9:11] == ["replay check failed (bad index)", "replay check failed (index too old)"]
 
 
 def test_the_relay_can_be_subclassed() -> None:
