@@ -112,7 +112,8 @@ class MediaRelay(media.MediaRelay):
         """Hand round what waits."""
         waiting, self._waiting = self._waiting, {}
         for track, packets in waiting.items():
-            level(packets)
+            if len(packets) > 1:
+                level(packets)
             self._hand_round(track, PacketBatch(packets))
 
     def _hand_round(self, track: MediaStreamTrack, batch: PacketBatch) -> None:

@@ -8,10 +8,6 @@ import { StatsMeter } from "./stats.js";
 /** Rooms joined at once. Each viewer may bring its own. */
 const MAX_ROOMS = 64;
 
-/** Where the browser's estimate of the uplink begins. Its own 300 kbit/s makes a camera start at a third of its width
- * and take half a minute to grow; congestion control corrects a guess that is too high within a second. */
-const START_BITRATE_KBPS = 2_000;
-
 /** Refusals which mean that the viewer gave up between its invitation and our coming: nothing is wrong. */
 const NOBODY_THERE = new Set(["room_not_found", "not_in_room"]);
 
@@ -154,7 +150,7 @@ export class Publisher extends EventTarget {
     try {
       await pc.setLocalDescription(await pc.createOffer());
       const answer = await this.#connection.request("offer_from_device", { sdp: pc.localDescription?.sdp });
-      if (pc === this.#pc) await pc.setRemoteDescription({ type: "answer", sdp: withStartBitrate(answer.sdp) });
+      if (pc === this.#pc) await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     } catch (error) {
       if (pc === this.#pc) this.#endPublication();
       throw error;
@@ -260,25 +256,6 @@ export class Publisher extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-/**
- * Tell Chromium-based senders where to begin, by the parameter that they read from an answer; others ignore it.
- * @param {string} sdp
- * @returns {string}
- */
-function withStartBitrate(sdp) {
-  const [session, ...media] = sdp.split(/(?=^m=)/m);
-  return session + media.map((part) => (part.startsWith("m=video") ? hinted(part) : part)).join("");
-}
-
-/** @param {string} media one m-section of video */
-function hinted(media) {
-  const first = media.match(/^m=video \d+ \S+ (\d+)/)?.[1];
-  const hint = `x-google-start-bitrate=${START_BITRATE_KBPS}`;
-  const parameters = new RegExp(`^a=fmtp:${first} [^\r\n]*`, "m");
-  if (parameters.test(media)) return media.replace(parameters, (line) => `${line};${hint}`);
-  return media.replace(new RegExp(`^a=rtpmap:${first} [^\r\n]*`, "m"), (line) => `${line}\r\na=fmtp:${first} ${hint}`);
 }
 
 /**

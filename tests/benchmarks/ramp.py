@@ -33,8 +33,6 @@ _OFFER = """async ([width, height]) => {
   const media = await navigator.mediaDevices.getUserMedia({video: {width, height, frameRate: 30}, audio: true});
   const pc = globalThis.pc = new RTCPeerConnection();
   for (const track of media.getTracks()) {
-    // Else Chromium halves the picture while its estimate is young, and then has too little to send for long.
-    if (track.kind === "video") track.contentHint = "detail";
     pc.addTrack(track, media);
   }
   globalThis.connected = new Promise(resolve => {

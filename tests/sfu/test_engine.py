@@ -92,7 +92,7 @@ async def test_a_new_viewer_begins_at_once_with_a_recent_keyframe_of_a_device_th
 
 async def test_a_viewer_of_a_stale_picture_waits_for_the_keyframe_that_it_asked_for() -> None:
     async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack(frames=300)) as device:
-        await until(lambda: len(device.sent) > 45)
+        await until(lambda: len(device.sent) > 75)
         async with viewer(engine, 11, 1) as watcher:
             # The track repeats its frames; only its 300th is a keyframe again, so the packets must wait for the gate.
             await until(lambda: video_of(engine, 1).keyframes.pending)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sfu.descriptions import MAX_SECTION_LINES
 from sfu.negotiation import (
+    START_BITRATE_KBPS,
     build_answer,
     build_offer,
     parse_answer,
@@ -98,6 +99,15 @@ def test_the_answer_receives_and_refuses_section_by_section() -> None:
     assert (udp.ip, udp.port, udp.protocol) == ("127.0.0.1", 8003, "udp")
     assert (tcp.ip, tcp.port, tcp.protocol, tcp.tcpType) == ("127.0.0.1", 8003, "tcp", "passive")
     assert udp.priority > tcp.priority
+
+
+def test_an_encoder_that_hears_our_feedback_is_told_where_to_begin() -> None:
+    heard = answer_to(offer(VIDEO)).media[0].rtp.codecs[0]
+    assert heard.parameters == {"x-google-start-bitrate": str(START_BITRATE_KBPS)}
+    deaf = answer_to(offer(VIDEO.replace("a=rtcp-fb:96 transport-cc\r\n", ""))).media[0].rtp.codecs[0]
+    assert deaf.parameters == {}
+    profile = answer_to(offer(VIDEO.replace("96 97 98 99 100", "98 99"))).media[0].rtp.codecs[0].parameters
+    assert profile["profile-level-id"] == "640c1f"
 
 
 def test_only_accepted_sections_are_bundled() -> None:
