@@ -9,6 +9,7 @@ import pytest
 from sfu.forwarding.bandwidth import (
     BACK_WINDOW_SECONDS,
     FEEDBACK_INTERVAL_SECONDS,
+    FEEDBACK_WINDOW_PACKETS,
     MAX_RECORDED_PACKETS,
     MAX_SENT_REPORTS,
     MAX_STATUSES_PER_FEEDBACK,
@@ -245,3 +246,68 @@ def test_remb_is_kept() -> None:
     estimate.on_remb(300_000, 3.0)
     estimate.on_remb(250_000, 4.0)
     assert (estimate.bitrate, estimate.bitrate_at) == (250_000, 4.0)
+
+
+def test_adding_tells_whether_the_deadline_changed() -> None:
+    recorder = TransportFeedbackRecorder()
+    assert recorder.add(10, 1.0)
+    assert not recorder.add(11, 1.01), "it joins the feedback that is due"
+    assert not recorder.add(10, 1.02), "a duplicate"
+    recorder.build(1.1, 1, 2)
+    assert not recorder.add(11, 1.11), "a duplicate of what was told"
+    assert recorder.next_deadline() is None
+    assert recorder.add(13, 1.12)
+    assert recorder.next_deadline() == pytest.approx(1.12 + FEEDBACK_INTERVAL_SECONDS)
+    recorder.build(1.2 + BACK_WINDOW_SECONDS + 1.0, 1, 2)
+    assert not recorder.add(12, 3.0), "too late to be told"
+    assert recorder.ignored == 1
+
+
+@pytest.mark.parametrize("first", EDGES)
+def test_a_late_packet_repeats_its_neighbours_once(first: int) -> None:
+    recorder = TransportFeedbackRecorder()
+
+    def add(step: int, arrival: float) -> bool:
+        return recorder.add((first + step) & 0xFFFF, arrival)
+
+    def build(now: float) -> list[int]:
+        return [(number - first) & 0xFFFF for number, _ in told(recorder.build(now, 1, 2))]
+
+    for step in (0, 1, 3, 4):
+        add(step, 1.0 + step * 0.001)
+    assert build(1.1) == [0, 1, 2, 3, 4]
+    assert add(2, 1.15), "late news is news"
+    add(5, 1.16)
+    assert build(1.25) == [2, 3, 4, 5]
+    add(6, 1.26)
+    assert build(1.36) == [6], "what was told twice is not told again"
+
+
+def feedback_on(*arrivals: int | None) -> TransportFeedback:
+    return TransportFeedback(1, 2, 0, 0, 0, arrivals)
+
+
+def test_transport_loss_is_the_share_of_what_feedback_covers() -> None:
+    estimate = ReceiverEstimate()
+    assert estimate.transport_fraction_lost is None
+    estimate.on_transport_feedback(feedback_on())
+    assert estimate.transport_fraction_lost is None
+    estimate.on_transport_feedback(feedback_on(0, 1, 2, 3))
+    assert estimate.transport_fraction_lost == 0.0
+    # A delta of 0 is an arrival like any other.
+    estimate.on_transport_feedback(feedback_on(None, 0, None, -5))
+    assert estimate.transport_fraction_lost == 0.25
+
+
+def test_transport_loss_forgets() -> None:
+    estimate = ReceiverEstimate()
+    for _ in range(FEEDBACK_WINDOW_PACKETS // 64):
+        estimate.on_transport_feedback(feedback_on(*([None] * 64)))
+    assert estimate.transport_fraction_lost == 1.0
+    shares: list[float] = []
+    for _ in range(3 * FEEDBACK_WINDOW_PACKETS // 64):
+        estimate.on_transport_feedback(feedback_on(*range(64)))
+        assert estimate.transport_fraction_lost is not None
+        shares.append(estimate.transport_fraction_lost)
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < 0.2

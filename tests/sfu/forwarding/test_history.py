@@ -88,3 +88,46 @@ def test_it_is_the_newest_of_a_plain_dictionary(sequences: list[int], capacity: 
     for sequence in range(65536, 65536 + 301):
         expected = model.get(sequence) if highest - sequence < capacity else None
         assert history.get(sequence & 0xFFFF, 0.0) == expected
+
+
+@pytest.mark.parametrize("first", EDGES)
+def test_a_run_goes_from_a_number_to_the_newest(first: int) -> None:
+    history = PacketHistory[int](16, 1.0)
+    for sequence in (first, first + 2, first + 1, first + 3):
+        history.add(sequence, sequence, 0.0)
+    assert history.run_from(first, 0.0) == [first, first + 1, first + 2, first + 3]
+    assert history.run_from(first + 3, 0.0) == [first + 3]
+    assert history.run_from(first + 4, 0.0) is None, "it has not come yet"
+    assert history.run_from(first - 1, 0.0) is None, "it never came"
+
+
+def test_a_run_has_no_holes_until_they_are_filled() -> None:
+    history = PacketHistory[int](16, 1.0)
+    for sequence in (65536, 65538):
+        history.add(sequence, sequence, 0.0)
+    assert history.run_from(65536, 0.0) is None
+    assert history.run_from(65538, 0.0) == [65538], "what is missing before it is no matter"
+    history.add(65537, 65537, 0.1)
+    assert history.run_from(65536, 0.1) == [65536, 65537, 65538]
+
+
+def test_a_run_ends_with_its_oldest_packet() -> None:
+    history = PacketHistory[int](16, 1.0)
+    history.add(65536, 65536, 10.0)
+    history.add(65537, 65537, 10.5)
+    assert history.run_from(65536, 11.0) == [65536, 65537]
+    assert history.run_from(65536, 11.01) is None
+    assert history.run_from(65537, 11.01) == [65537]
+
+
+@pytest.mark.parametrize("first", EDGES)
+def test_a_run_is_no_longer_than_the_ring(first: int) -> None:
+    history = PacketHistory[int](8, 1.0)
+    assert history.run_from(first, 0.0) is None
+    for sequence in range(first, first + 9):
+        history.add(sequence, sequence, 0.0)
+    assert history.run_from(first, 0.0) is None
+    assert history.run_from(first + 1, 0.0) == list(range(first + 1, first + 9))
+    # After a jump, slots of the ring still hold packets of before, under other numbers.
+    history.add(first + 16, first + 16, 0.0)
+    assert history.run_from(first + 9, 0.0) is None

@@ -13,6 +13,7 @@ from sfu.forwarding.nack import (
     MAX_TRIES,
     MIN_RETRY_SECONDS,
     REORDER_ALLOWANCE_SECONDS,
+    ROUND_TRIP_GAIN,
     NackGenerator,
 )
 
@@ -174,3 +175,80 @@ def test_a_lossy_reordering_path_is_mended(seed: int, loss: float) -> None:
     assert len(received) >= len(expected) - 1
     assert all(tries <= MAX_TRIES for tries in asked.values())
     assert len(asked) <= 4000 * loss * 1.5 + 20, "reordering within the allowance is not asked for"
+
+
+@pytest.mark.parametrize("first", EDGES)
+def test_adding_tells_whether_packets_were_skipped(first: int) -> None:
+    generator = NackGenerator()
+    assert [generator.add(first + step, 0.0) for step in (0, 1, 4, 2, 4, 5, 3, 7)] == [
+        False,  # the first: nothing is known to be missing before it
+        False,
+        True,
+        False,  # it fills a hole
+        False,  # again
+        False,
+        False,
+        True,
+    ]
+    assert generator.missing == 1
+
+
+def test_adding_tells_of_a_jump_too_far_to_wait_for() -> None:
+    generator = NackGenerator(max_missing=10)
+    generator.add(65536, 0.0)
+    assert generator.add(65536 + 100, 0.0), "there is something to see to: it is given up"
+    assert generator.take_given_up() == 99
+
+
+def ask_and_answer(
+    generator: NackGenerator, sequence: int, now: float, answer_after: float, *, recovered: bool = True
+) -> None:
+    """Miss the packet before `sequence`, ask for it once, and have it come."""
+    generator.add(sequence, now)
+    asked_at = now + ALLOWANCE
+    assert generator.due(asked_at, 1.0) == numbers(sequence - 1)
+    generator.add(sequence - 1, asked_at + answer_after, recovered=recovered)
+
+
+def test_the_round_trip_is_that_of_the_first_request_then_smoothed() -> None:
+    generator = NackGenerator()
+    generator.add(65536, 0.0)
+    assert generator.round_trip is None
+    ask_and_answer(generator, 65538, 1.0, 0.08)
+    assert generator.round_trip == pytest.approx(0.08)
+    ask_and_answer(generator, 65540, 2.0, 0.16)
+    assert generator.round_trip == pytest.approx(0.08 + ROUND_TRIP_GAIN * 0.08)
+
+
+def test_a_late_original_measures_nothing() -> None:
+    generator = NackGenerator()
+    generator.add(65536, 0.0)
+    ask_and_answer(generator, 65538, 1.0, 0.08, recovered=False)
+    assert (generator.missing, generator.round_trip) == (0, None)
+
+
+def test_an_answer_before_the_request_measures_nothing() -> None:
+    generator = NackGenerator()
+    generator.add(65536, 0.0)
+    generator.add(65538, 1.0)
+    generator.add(65537, 1.001, recovered=True)
+    assert (generator.missing, generator.round_trip) == (0, None)
+
+
+def test_a_packet_asked_for_twice_measures_nothing() -> None:
+    """Nobody knows which of the two requests was answered (Karn's algorithm)."""
+    generator = NackGenerator()
+    generator.add(65536, 0.0)
+    generator.add(65538, 1.0)
+    assert generator.due(1.0 + ALLOWANCE, 0.05) == [1]
+    assert generator.due(1.1 + ALLOWANCE, 0.05) == [1]
+    generator.add(65537, 1.2, recovered=True)
+    assert (generator.missing, generator.round_trip) == (0, None)
+
+
+def test_a_repeated_answer_is_measured_once() -> None:
+    generator = NackGenerator()
+    generator.add(65536, 0.0)
+    ask_and_answer(generator, 65538, 1.0, 0.08)
+    generator.add(65537, 5.0, recovered=True)
+    assert generator.round_trip == pytest.approx(0.08)
