@@ -16,7 +16,7 @@ from .frames import DecodableTrack
 from .rtp import codecs
 from .rtp.batch import ForwardedPacket, PacketBatch
 from .rtp.extensions import ABS_SEND_TIME, abs_send_time, find_extension
-from .rtp.packet import RtpHeader, rewrite_header
+from .rtp.packet import RtpHeader, rewrite_header, rewrite_header_and_value
 from .rtp.sequence import SequenceUnwrapper, seq16
 from .statistics import ProducerStatistics
 from .values import TrackInfo
@@ -259,18 +259,17 @@ class Producer(DecodableTrack):
         return known is None or (packet.sequence > known.sequence and packet.timestamp != known.timestamp)
 
     def _rewritten(self, data: bytes, header: RtpHeader, sequence_number: int, timestamp: int, now: float) -> bytes:
-        rewritten = rewrite_header(
+        if self._abs_send_time is not None:
+            # Viewers estimate their own path by it, so it has to tell when the packet leaves here.
+            found = find_extension(data, header, self._abs_send_time)
+            if found is not None and found[1] == 3:
+                return rewrite_header_and_value(
+                    data, header.payload_type, sequence_number, timestamp, self.ssrc, found[0], abs_send_time(now)
+                )
+        return rewrite_header(
             data,
             payload_type=header.payload_type,
             sequence_number=sequence_number,
             timestamp=timestamp,
             ssrc=self.ssrc,
         )
-        if self._abs_send_time is None:
-            return rewritten
-        # Viewers estimate their own path by it, so it has to tell when the packet leaves here.
-        found = find_extension(data, header, self._abs_send_time)
-        if found is None or found[1] != 3:
-            return rewritten
-        offset = found[0]
-        return b"".join((rewritten[:offset], abs_send_time(now), rewritten[offset + 3 :]))

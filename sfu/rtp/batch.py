@@ -54,16 +54,21 @@ Run = list[bytes]
 class PacketBatch:
     """Some packets of one track, in order of arrival, and how they divide into runs.
 
-    The division is the same for every viewer, since encryption adds as much to each packet.
+    The division is the same for every viewer, since encryption adds as much to each packet. `octets` are payload bytes,
+    padding included.
     """
 
     __slots__ = ("octets", "packets", "runs")
 
     def __init__(self, packets: list[ForwardedPacket]) -> None:
         self.packets = packets
-        self.runs = divide([packet.data for packet in packets])
-        self.octets = sum(len(packet.data) - packet.payload_offset for packet in packets)
-        """Payload bytes, padding included."""
+        if len(packets) == 1:
+            data = packets[0].data
+            self.runs = [[data]]
+            self.octets = len(data) - packets[0].payload_offset
+        else:
+            self.runs = divide([packet.data for packet in packets])
+            self.octets = sum(len(packet.data) - packet.payload_offset for packet in packets)
 
 
 def level(packets: list[ForwardedPacket]) -> None:

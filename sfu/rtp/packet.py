@@ -164,6 +164,20 @@ def rewrite_header(data: bytes, *, payload_type: int, sequence_number: int, time
     )
 
 
+def rewrite_header_and_value(
+    data: bytes, payload_type: int, sequence_number: int, timestamp: int, ssrc: int, offset: int, value: bytes
+) -> bytes:
+    """Do what `rewrite_header` does and also put `value` at `offset`, behind the fixed header, in one copy."""
+    return b"".join(
+        (
+            _pack_fixed(data[0], (data[1] & _MARKER_BIT) | payload_type, sequence_number, timestamp, ssrc),
+            data[FIXED_HEADER_BYTES:offset],
+            value,
+            data[offset + len(value) :],
+        )
+    )
+
+
 def wrap_rtx(data: bytes, header: RtpHeader, *, payload_type: int, sequence_number: int, ssrc: int) -> bytes:
     """Return the packet `data` as an RTX packet (RFC 4588 section 4), to be sent on its own SSRC and numbering.
 

@@ -9,7 +9,7 @@ from aiortc import rtp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.rtp.extensions import encode_extensions
+from sfu.rtp.extensions import encode_extensions, find_extension
 from sfu.rtp.packet import (
     RtpError,
     build_packet,
@@ -17,6 +17,7 @@ from sfu.rtp.packet import (
     looks_like_rtp_or_rtcp,
     parse_header,
     rewrite_header,
+    rewrite_header_and_value,
     unwrap_rtx,
     wrap_rtx,
 )
@@ -224,3 +225,23 @@ def test_rtx_with_half_a_number_is_refused() -> None:
     data = b"\x80" + bytes(12)
     with pytest.raises(RtpError, match="too short for the original sequence number"):
         unwrap_rtx(data, parse_header(data), payload_type=96, ssrc=1)
+
+
+def test_header_and_an_extension_are_rewritten_in_one_copy() -> None:
+    extensions = encode_extensions([(2, b"abc"), (3, b"\x01\x02")])
+    data = build_packet(
+        payload_type=96, sequence_number=1, timestamp=2, ssrc=3, marker=True, extensions=extensions, payload=b"picture"
+    )
+    found = find_extension(data, parse_header(data), 2)
+    assert found is not None
+    rewritten = rewrite_header_and_value(data, 97, 10, 20, 30, found[0], b"xyz")
+    expected = build_packet(
+        payload_type=97,
+        sequence_number=10,
+        timestamp=20,
+        ssrc=30,
+        marker=True,
+        extensions=encode_extensions([(2, b"xyz"), (3, b"\x01\x02")]),
+        payload=b"picture",
+    )
+    assert rewritten == expected
