@@ -19,6 +19,7 @@ from cffi import FFI
 
 from .dtls import ffi as srtp_ffi
 from .dtls import lib as srtp
+from .kernel import NO_ROOM, SEGMENTATION_REFUSED, UDP_SEGMENT
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -39,11 +40,8 @@ BUFFER_BYTES: Final = VIEWERS_PER_CALL * 65_536
 TRAILER_BYTES: Final = 16 + 128
 """libsrtp's SRTP_MAX_TRAILER_LEN: room that it may write to behind a packet."""
 
-_UDP_SEGMENT: Final = 103  # linux/udp.h
 _CONTROL: Final = struct.Struct("@NiiH6x")  # struct cmsghdr and 16 bits of data, to CMSG_SPACE's length
 _CONTROL_LENGTH: Final = struct.calcsize("@NiiH")  # CMSG_LEN
-_GSO_REFUSED: Final = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE})
-_AGAIN: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 _ffi: Final = FFI()
 _ffi.cdef(
@@ -167,13 +165,13 @@ class Fanout:
                 sent += done
                 continue
             code = _ffi.errno
-            if code in _GSO_REFUSED and len(run) > 1:
+            if code in SEGMENTATION_REFUSED and len(run) > 1:
                 # The interface cannot cut segments (no checksum offload, say): remember it and send one by one.
                 udp.segmentation = False
                 logger.info("segmentation_refused", extra={"fields": {"error": errno.errorcode[code]}})
                 refused += self._send_singly(run, outlets, indexes, sent, same)
                 sent = same
-            elif code in _AGAIN:
+            elif code in NO_ROOM:
                 self._drops["send_buffer_full"] += len(run) * (same - sent)
                 refused += indexes[sent:same]
                 sent = same
@@ -197,7 +195,7 @@ class Fanout:
                 for position in range(begin, end, step):
                     outlet.socket.sock.sendto(self._view[position : min(position + step, end)], address)
             except OSError as exc:
-                self._drops["send_buffer_full" if exc.errno in _AGAIN else "send_unreachable"] += len(run)
+                self._drops["send_buffer_full" if exc.errno in NO_ROOM else "send_unreachable"] += len(run)
                 refused.append(indexes[slot])
         return refused
 
@@ -205,7 +203,7 @@ class Fanout:
         """Return the control message that has the kernel cut a send into datagrams of `segment` bytes."""
         found = self._controls.get(segment)
         if found is None:
-            data = _CONTROL.pack(_CONTROL_LENGTH, socket.IPPROTO_UDP, _UDP_SEGMENT, segment)
+            data = _CONTROL.pack(_CONTROL_LENGTH, socket.IPPROTO_UDP, UDP_SEGMENT, segment)
             found = self._controls[segment] = _ffi.new("char[]", data)
         return found
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from .fanout import Outlet
+from .kernel import NO_ROOM, SEGMENTATION_REFUSED, UDP_SEGMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +42,7 @@ SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
 MAX_DATAGRAM_BYTES: Final = 2048
 """Larger than any path's MTU that WebRTC uses; what does not fit is no packet of ours."""
 
-_UDP_SEGMENT: Final = 103  # linux/udp.h; Python's socket module does not have it
 _SEGMENT_SIZE: Final = struct.Struct("@H")
-_GSO_REFUSED: Final = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE})
-_AGAIN: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -216,7 +214,7 @@ class UdpSocket:
                 for start in range(0, size, segment):
                     self.sock.sendto(memory[start : min(start + segment, size)], address)
         except OSError as exc:
-            if count > 1 and self.segmentation and exc.errno in _GSO_REFUSED:
+            if count > 1 and self.segmentation and exc.errno in SEGMENTATION_REFUSED:
                 # The interface cannot cut segments (no checksum offload, say): remember it and send one by one.
                 self.segmentation = False
                 logger.info("segmentation_refused", extra={"fields": {"error": errno.errorcode[exc.errno]}})
@@ -226,7 +224,7 @@ class UdpSocket:
         return True
 
     def _count_failure(self, exc: OSError, datagrams: int) -> None:
-        reason = "send_buffer_full" if exc.errno in _AGAIN else "send_unreachable"
+        reason = "send_buffer_full" if exc.errno in NO_ROOM else "send_unreachable"
         self.port.drops[reason] += datagrams
 
 
@@ -250,12 +248,12 @@ def bind_udp(host: str, number: int) -> socket.socket:
 @functools.lru_cache(maxsize=MAX_DATAGRAM_BYTES)
 def _segment_control(segment: int) -> tuple[tuple[int, int, bytes]]:
     """Return the control message that has the kernel cut a send into datagrams of `segment` bytes."""
-    return ((socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(segment)),)
+    return ((socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(segment)),)
 
 
 def _supports_segmentation(sock: socket.socket) -> bool:
     try:
-        sock.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
+        sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
     except OSError:
         return False
     return True

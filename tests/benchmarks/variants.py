@@ -22,6 +22,7 @@ from pylibsrtp import Policy, Session
 from sfu.rtp.packet import build_packet
 from sfu.transport.dtls import MediaTransport, PacketBuffer
 from sfu.transport.fanout import Fanout, Outlet
+from sfu.transport.kernel import UDP_SEGMENT
 from sfu.transport.port import MediaPort
 from sfu.transport.udp import UdpPath
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 VIEWERS: Final = 150
 PAYLOAD_BYTES: Final = 988
-UDP_SEGMENT: Final = 103
 UDP_GRO: Final = 104
 RECEIVED: Final = 64
 
@@ -166,7 +166,7 @@ class ManyReceiver:
             int recvmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags, void *timeout);
             """
         )
-        self.library: Any = self.ffi.dlopen(None)
+        self.libc: Any = self.ffi.dlopen(None)
         self.data = self.ffi.new("char[]", RECEIVED * 2048)
         self.names = self.ffi.new("char[]", RECEIVED * 16)
         self.vectors = self.ffi.new("struct iovec[]", RECEIVED)
@@ -182,7 +182,7 @@ class ManyReceiver:
     def __call__(self, sock: socket.socket) -> int:
         """Return how many datagrams were there, each made bytes with its address, as the server needs them."""
         count = 0
-        while (some := self.library.recvmmsg(sock.fileno(), self.messages, RECEIVED, 0, self.ffi.NULL)) > 0:
+        while (some := self.libc.recvmmsg(sock.fileno(), self.messages, RECEIVED, 0, self.ffi.NULL)) > 0:
             for number in range(some):
                 start = number * 2048
                 _ = self.view[start : start + self.messages[number].msg_len]
