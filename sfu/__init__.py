@@ -1,9 +1,23 @@
 """The media engine: terminates WebRTC and forwards packets. It knows nothing of rooms, users or HTTP.
 
 `Engine` is the only door; the other names are the values that pass through it.
+
+Imports point one way: the files of this room -> `transport`, `forwarding` -> `rtp` -> the standard library.
+
+    engine        the door: owns port, certificate, feeds and subscriptions
+    peer          one remote endpoint: ICE, DTLS, its one timer
+    publisher     the inbound half of a peer, with its producers; producer: one inbound track
+    subscriber    the outbound half of a peer, with its consumers; consumer: one outbound track
+    relay         the one fan-out; frames: decoded frames for whoever asks the relay for them
+    negotiation   offers and answers, by way of descriptions (SDP as text) and parameters (what it comes down to)
+    statistics, values    what passes through the door
+    transport/    path, port, udp, tcp: the sockets; ice, dtls; fanout: the same packets to many viewers
+    forwarding/   decisions: nack, history, keyframes, receive_stats, bandwidth, rewriter. Pure, every call takes `now`
+    rtp/          the wire: bytes in, values out
 """
 
 from .engine import Engine
+from .statistics import EngineStatistics
 from .values import (
     EngineError,
     EngineEvent,
@@ -32,6 +46,7 @@ __all__ = [
     "EngineSettings",
     "EngineStartError",
     "EngineStateError",
+    "EngineStatistics",
     "FeedEnded",
     "FeedNotFoundError",
     "FeedStarted",
