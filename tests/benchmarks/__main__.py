@@ -13,6 +13,7 @@ import uvloop
 
 from . import report
 from .clip import FULL, SMALL, load_clip
+from .fairness import fairness
 from .loss import loss
 from .network import Network, loopback_network, namespaces_available, veth_network
 from .plot import plot
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "delay": delay,
     "many": many,
     "storm": storm,
+    "fairness": fairness,
     "memory": memory,
     "loss": loss,
     "ramp": ramp,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .clip import Clip
     from .network import Network
     from .processes import Kind, ServerProcess
-    from .signalling import Signalling
+    from .signalling import Signalling, Viewer
 
 JOINS_AT_ONCE = 8
 """While a load is built up; the join storm has its own way."""
@@ -145,11 +145,20 @@ class Bench:
             sink.expect(answer)
             await sink.connect(answer, offered=True)
             return
-        viewer = await self.signalling.viewer(number)
+        await self.start(await self.signalling.viewer(number), sink)
+
+    async def start(self, viewer: Viewer, sink: Sink) -> None:
+        """Let a viewer that has joined receive by a sink."""
         offer = sdp.parse(await viewer.subscribe())
         sink.expect(offer)
         await viewer.start(sdp.answer(sink.local, offer))
         await sink.connect(offer, offered=False)
+
+    async def remove_sink(self, sink: Sink) -> None:
+        """Close a sink and count it no more."""
+        place = self.sinks.index(sink)
+        del self.sinks[place], self._watched[place]
+        await sink.close()
 
     async def receiving(self, sinks: Sequence[Sink]) -> None:
         """Return once every sink has got media on two streams, and some time has gone by."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from aioice import stun
@@ -31,6 +32,9 @@ REPORT_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 20.0
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: beyond rmem_max, for those who may
+_SO_MEMINFO = 55  # asm-generic/socket.h
+_MEMINFO = struct.Struct("@9I")
+"""Nine counters, the last of them SK_MEMINFO_DROPS (linux/sock_diag.h)."""
 _PRIORITY = 1853824767
 """Of a peer-reflexive candidate (RFC 8445 section 5.1.2); nothing here depends on it."""
 
@@ -103,6 +107,22 @@ class LightPeer:
         except OSError:
             self.send_errors += 1
 
+    def vanish(self) -> None:
+        """Be gone without a word: no goodbye, no more checks, no socket."""
+        self._let_go()
+        self.sock.close()
+
+    def stop_reading(self) -> None:
+        """Read nothing more and leave the kernel as little room as it knows; checks and reports go on."""
+        self._loop.remove_reader(self.sock.fileno())
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
+    @property
+    def overflows(self) -> int:
+        """Datagrams that our own socket had no room for."""
+        values = self.sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(values)[-1])
+
     def send_rtcp(self, data: bytes) -> None:
         """Encrypt and send one compound RTCP packet."""
         if self.transport.connected and not self.closed:
@@ -110,17 +130,19 @@ class LightPeer:
 
     async def close(self) -> None:
         """Say goodbye and let go of the socket. Idempotent."""
-        if self.closed:
-            return
+        self._let_go()
+        ending = self.transport.close()
+        self.sock.close()
+        if ending:
+            await asyncio.wait(ending)
+
+    def _let_go(self) -> None:
+        """End the timers and the reading."""
         self.closed = True
         for timer in self._timers:
             timer.cancel()
         if self.sock.fileno() >= 0:
             self._loop.remove_reader(self.sock.fileno())
-        ending = self.transport.close()
-        self.sock.close()
-        if ending:
-            await asyncio.wait(ending)
 
     def readable(self) -> None:
         """Read what has come."""

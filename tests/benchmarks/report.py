@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,20 @@ def machine() -> dict[str, str]:
         "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": f"{os.cpu_count()} x {model[1] if model else platform.machine()}",
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({python_build()})",
         "janus": janus_version() or "not installed",
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def python_build() -> str:
+    """Return what decides the interpreter's speed: its compiler, and whether it was optimised by profile.
+
+    Without `--enable-optimizations`, which is the default of CPython's `configure`, it is a slower one.
+    """
+    words = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    chosen = [option for option in ("--enable-optimizations", "--with-lto") if option in words]
+    return f"{platform.python_compiler()}, {' '.join(chosen) or 'without --enable-optimizations'}"
 
 
 def write(output: Path, results: Mapping[str, Sequence[Mapping[str, Any]]], notes: Mapping[str, Sequence[str]]) -> Path:

@@ -63,7 +63,7 @@ async def cost(context: Context) -> list[Row]:
 
 async def scale(context: Context) -> list[Row]:
     """Measure our cost and delay from 1 viewer to 600, one server growing."""
-    steps = (1, 2) if context.quick else (1, 5, 10, 25, 50, 100, 150, 200, 300, 400, 500, 600)
+    steps = (1, 2) if context.quick else (1, 50, 150, 300, 450, 600)
     rows: list[Row] = []
     async with running_bench("aiosfu", context.network, context.clip, context.settle) as bench:
         await bench.add_source()

@@ -133,7 +133,7 @@ class OurSignalling:
         self._hosts[number] = host
         return str((await device.expect("answer_to_client"))["sdp"])
 
-    async def viewer(self, number: int) -> Viewer:
+    async def viewer(self, number: int) -> OurViewer:
         """Join the device's room with a socket of the viewer's own."""
         async with self._learning:
             if number not in self._feeds:
@@ -142,7 +142,7 @@ class OurSignalling:
         socket = await self._connect("WEB", name)
         await socket.send("join_as_publisher", room_id=self._rooms[number], inviter=name)
         await socket.expect("joined_as_publisher")
-        return _OurViewer(socket, self._rooms[number], self._feeds[number])
+        return OurViewer(socket, self._rooms[number], self._feeds[number])
 
     async def watch(self, offer: str) -> str:
         """Refuse: this server offers."""
@@ -160,18 +160,27 @@ class OurSignalling:
         return socket
 
 
-class _OurViewer:
+class OurViewer:
+    """A viewer of our server."""
+
     def __init__(self, socket: _Socket, room: int, feed: int) -> None:
         self._socket = socket
         self._room = room
         self._feed = feed
 
     async def subscribe(self) -> str:
+        """Ask for the feed and return the server's offer."""
         await self._socket.send("join_as_subscriber", room_id=self._room, feed=self._feed)
         return str((await self._socket.expect("offer_to_subscriber"))["sdp"])
 
     async def start(self, answer: str) -> None:
+        """Give our answer."""
         await self._socket.send("start_receiving", sdp=answer, feed=self._feed)
+
+    async def leave(self) -> None:
+        """Leave the room; the server closes the viewer's connection."""
+        await self._socket.send("leave")
+        await self._socket.expect("left")
 
 
 class JanusSignalling:

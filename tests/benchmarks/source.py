@@ -13,7 +13,7 @@ from sfu.rtp.packet import build_packet, parse_header, wrap_rtx
 from sfu.rtp.rtcp import FullIntraRequest, Nack, PictureLossIndication, RtcpError, SenderReport, parse_rtcp
 
 from . import sdp
-from .clip import AUDIO_CLOCK_RATE, AUDIO_FRAME_SECONDS, VIDEO_CLOCK_RATE
+from .clip import AUDIO_CLOCK_RATE, AUDIO_FRAME_SECONDS, MAX_RTP_PAYLOAD_BYTES, VIDEO_CLOCK_RATE
 from .light import LightPeer
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ TAIL_BYTES = 16
 """Of a payload: they tell packets apart, whatever a server does to their headers."""
 MAX_LATENESS_SAMPLES = 100_000
 TRANSPORT_SEQUENCE_MODULUS = 1 << 16
+FLOOD_PAYLOAD = b"\x80\x80\x80\x00" + bytes(MAX_RTP_PAYLOAD_BYTES - 4)
+"""A full packet from the middle of a VP8 frame (RFC 7741 section 4.2)."""
 
 
 class Source(LightPeer):
@@ -117,6 +119,24 @@ class Source(LightPeer):
             elif isinstance(packet, PictureLossIndication | FullIntraRequest):
                 self.keyframe_requests += 1
                 self._wants_keyframe = not self._ignore_pli
+
+    def burst(self, count: int) -> None:
+        """Send so many more video packets at once, valid but no frames of the clip: a device that floods."""
+        unix = time.time()
+        for _ in range(count):
+            sequence = self._sequence[1] = self._sequence[1] + 1 & 0xFFFF
+            packet = build_packet(
+                payload_type=sdp.VP8_PAYLOAD_TYPE,
+                sequence_number=sequence,
+                timestamp=self._timestamp_base[1] + int((self._loop.time() - self._started) * VIDEO_CLOCK_RATE)
+                & 0xFFFFFFFF,
+                ssrc=self.ssrcs[1],
+                marker=False,
+                extensions=self._extensions(1, unix),
+                payload=FLOOD_PAYLOAD,
+            )
+            self.send(self.transport.protect(packet))
+        self.packets += count
 
     def _schedule(self) -> None:
         video = self._started + self._frames_sent / self._clip.settings.frames_per_second

@@ -14,6 +14,7 @@ from tests.helpers.server import assert_no_stray_tasks
 
 from . import report
 from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
+from .fairness import fairness
 from .loss import loss
 from .network import loopback_network
 from .plot import plot
@@ -77,6 +78,15 @@ async def test_storm(context: Context) -> None:
     rows = await storm(context)
     assert [row["viewers"] for row in rows] == [3, 3, 1]
     assert all(0 < row["first_frame_p50_ms"] <= row["first_frame_max_ms"] for row in rows)
+
+
+async def test_fairness(context: Context) -> None:
+    rows = await fairness(context)
+    assert [row["case"].split()[0] for row in rows] == ["baseline,", "vanished", "RTCP", "read", "device", "baseline,"]
+    assert all(0 < row["delay_p50_ms"] <= row["delay_p99_ms"] for row in rows)
+    assert all(row["valid"] and row["lost"] == 0 and row["viewers"] == 3 for row in rows)
+    assert [row["flood_per_second"] > 0 for row in rows] == [False, False, True, False, True, False]
+    assert rows[3]["misbehaving_overflows"] > 0
 
 
 async def test_memory(context: Context) -> None:
