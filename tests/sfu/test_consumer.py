@@ -214,6 +214,18 @@ def test_only_so_many_answers_are_remembered() -> None:
     assert consumer.retransmitted == MAX_RESENT_REMEMBERED + 2, "the oldest was forgotten, and is sent again"
 
 
+def test_a_packet_that_was_sent_again_is_remembered_longest() -> None:
+    device = Device()
+    consumer, _ = watch(device)
+    numbers = [device.keyframe(NOW)] + [device.delta(NOW, size=20) for _ in range(MAX_RESENT_REMEMBERED)]
+    later = NOW + 2 * DEFAULT_ROUND_TRIP_SECONDS
+    consumer.retransmit(numbers[:2], NOW)
+    consumer.retransmit(numbers[:1], later)
+    consumer.retransmit(numbers[2:], later)
+    consumer.retransmit(numbers[:1], later)
+    assert consumer.drops == {"nack_repeated": 1}
+
+
 def test_a_hopeless_viewer_gets_no_more_than_its_budget() -> None:
     device = Device()
     consumer, peer = watch(device)

@@ -89,12 +89,15 @@ def test_media_begins_a_moment_after_the_handshake() -> None:
 
 def test_what_waits_in_the_relay_reaches_a_new_viewer_once() -> None:
     device = Device()
+    Viewer(device).join()  # without a viewer nothing waits
     device.keyframe(NOW)
     device.packet(NOW, b"\x10\x01\x00\x00", flush=False)
     viewer = Viewer(device)
     viewer.join()
     device.relay.flush()
     assert len(viewer.peer.numbers()) == len(set(viewer.peer.numbers())) == 2
+    (consumer,) = viewer.subscriber.consumers
+    assert consumer.packets == 2
 
 
 def test_an_answer_to_a_stale_picture_asks_for_a_keyframe_at_once() -> None:

@@ -311,3 +311,10 @@ def test_transport_loss_forgets() -> None:
         shares.append(estimate.transport_fraction_lost)
     assert shares == sorted(shares, reverse=True)
     assert shares[-1] < 0.2
+
+
+def test_forgetting_keeps_the_share() -> None:
+    estimate = ReceiverEstimate()
+    for _ in range(10 * FEEDBACK_WINDOW_PACKETS // 64):
+        estimate.on_transport_feedback(feedback_on(*range(48), *([None] * 16)))
+        assert estimate.transport_fraction_lost == pytest.approx(0.25, abs=0.01)
