@@ -93,7 +93,7 @@ async def decoded_times(track: MediaStreamTrack, until_pts: int | None, count: i
     return times
 
 
-@pytest.mark.parametrize(("loss", "decoded_share"), [(0.02, 0.97), (0.05, 0.9)])
+@pytest.mark.parametrize(("loss", "decoded_share"), [(0.02, 0.97), (0.05, 0.95)])
 async def test_a_viewer_decodes_what_a_device_sends_though_both_links_lose(loss: float, decoded_share: float) -> None:
     async with running_engine() as (engine, events):
         target = ("127.0.0.1", engine.port)
