@@ -299,4 +299,4 @@ class Consumer:
 
 
 def _octets(packets: Iterable[ForwardedPacket]) -> int:
-    return sum(len(packet.data) - packet.payload_offset for packet in packets)
+    return sum(packet.octets for packet in packets)

@@ -179,12 +179,14 @@ class Producer(DecodableTrack):
         keyframe = self._is_keyframe(data, header)
         if keyframe:
             self.keyframes.keyframe_seen(now)
+        octets = len(data) - header.payload_offset - header.padding
         packet = ForwardedPacket(
             self._rewritten(data, header, seq16(outgoing), timestamp, now),
             outgoing,
             timestamp,
             header.payload_type,
             header.payload_offset,
+            octets,
             now,
             marker=header.marker,
             keyframe=keyframe,
@@ -195,7 +197,7 @@ class Producer(DecodableTrack):
             self.size = codecs.keyframe_size(self._codec, data[header.payload_offset :]) or self.size
         self.packets += 1
         self.recovered += recovered
-        self.octets += len(data) - header.payload_offset - header.padding
+        self.octets += octets
         self.history.add(outgoing, packet, now)
         self._relay.forward(self, packet)
         return skipped

@@ -19,7 +19,17 @@ MAX_PADDING_BYTES: Final = 24
 class ForwardedPacket:
     """One RTP packet as every subscriber gets it, made once; subscribers must not change it."""
 
-    __slots__ = ("arrival", "data", "keyframe", "marker", "payload_offset", "payload_type", "sequence", "timestamp")
+    __slots__ = (
+        "arrival",
+        "data",
+        "keyframe",
+        "marker",
+        "octets",
+        "payload_offset",
+        "payload_type",
+        "sequence",
+        "timestamp",
+    )
 
     def __init__(
         self,
@@ -28,6 +38,7 @@ class ForwardedPacket:
         timestamp: int,
         payload_type: int,
         payload_offset: int,
+        octets: int,
         arrival: float,
         *,
         marker: bool,
@@ -40,6 +51,8 @@ class ForwardedPacket:
         self.timestamp = timestamp
         self.payload_type = payload_type
         self.payload_offset = payload_offset
+        self.octets = octets
+        """Payload bytes, without padding: what sender reports count (RFC 3550 section 6.4.1)."""
         self.arrival = arrival
         """When it came, in seconds of the monotonic clock."""
         self.marker = marker
@@ -54,8 +67,8 @@ Run = list[bytes]
 class PacketBatch:
     """Some packets of one track, in order of arrival, and how they divide into runs.
 
-    The division is the same for every viewer, since encryption adds as much to each packet. `octets` are payload bytes,
-    padding included.
+    The division is the same for every viewer, since encryption adds as much to each packet. `octets` are the
+    payload bytes of all.
     """
 
     __slots__ = ("octets", "packets", "runs")
@@ -63,12 +76,11 @@ class PacketBatch:
     def __init__(self, packets: list[ForwardedPacket]) -> None:
         self.packets = packets
         if len(packets) == 1:
-            data = packets[0].data
-            self.runs = [[data]]
-            self.octets = len(data) - packets[0].payload_offset
+            self.runs = [[packets[0].data]]
+            self.octets = packets[0].octets
         else:
             self.runs = divide([packet.data for packet in packets])
-            self.octets = sum(len(packet.data) - packet.payload_offset for packet in packets)
+            self.octets = sum(packet.octets for packet in packets)
 
 
 def level(packets: list[ForwardedPacket]) -> None:

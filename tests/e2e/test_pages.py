@@ -181,9 +181,9 @@ async def test_mute_camera_and_microphone(server: RunningServer, chromium: Chrom
     await expect(device.locator("#state-text")).to_have_text(
         "Somebody is watching, but picture and microphone are off."
     )
-    await viewer.wait_for_function(f"async () => ({BRIGHTNESS})() < 20")
+    await viewer.wait_for_function(f"() => ({BRIGHTNESS})() < 20")
     await device.click("#camera")
-    await viewer.wait_for_function(f"async () => ({BRIGHTNESS})() > 40")
+    await viewer.wait_for_function(f"() => ({BRIGHTNESS})() > 40")
 
 
 BRIGHTNESS = """() => {

@@ -49,13 +49,15 @@ def test_runs_keep_every_packet_in_order_and_fit_one_send(sizes: list[int]) -> N
         assert sum(map(len, run)) <= MAX_RUN_BYTES
 
 
-def test_a_batch_counts_payload_bytes() -> None:
+def test_a_batch_counts_payload_bytes_without_the_padding_that_levels_it() -> None:
     packets = [
-        ForwardedPacket(bytes(size), size, 0, 96, 12, 0.0, marker=False, keyframe=False) for size in (112, 112, 62)
+        ForwardedPacket(bytes(size), size, 0, 96, 12, size - 12, 0.0, marker=False, keyframe=False)
+        for size in (112, 111, 62)
     ]
+    level(packets)
     batch = PacketBatch(packets)
-    assert batch.octets == 250
-    assert [len(run) for run in batch.runs] == [3]
+    assert batch.octets == 249
+    assert [[len(data) for data in run] for run in batch.runs] == [[112, 112, 62]]
 
 
 def packets_of(sizes: list[int], *, padded: bool = False) -> list[ForwardedPacket]:
@@ -70,7 +72,7 @@ def packets_of(sizes: list[int], *, padded: bool = False) -> list[ForwardedPacke
             extensions=b"",
             payload=bytes([number % 250 + 1]) * (size - 12),
         )
-        packets.append(ForwardedPacket(data, number, 0, 96, 12, 0.0, marker=False, keyframe=False))
+        packets.append(ForwardedPacket(data, number, 0, 96, 12, size - 12, 0.0, marker=False, keyframe=False))
     if padded:
         level(packets)
     return packets
