@@ -34,7 +34,7 @@ class EngineSettings:
     """Peer connections at once; far above what one core can forward to."""
     max_packet_rate: int = 10_000
     """RTP packets a second that one peer may send: four times those of 25 Mbit/s. More is dropped undecrypted."""
-    max_rtcp_rate: int = 500
+    max_rtcp_rate: int = 200
     """RTCP datagrams a second from one peer; a browser sends some 30, and up to 100 under loss."""
     max_sdp_bytes: int = 200_000
     """A browser's offer with every codec is some 10 kB a track."""

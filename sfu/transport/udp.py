@@ -30,13 +30,6 @@ logger = logging.getLogger("aiosfu.udp")
 MAX_DATAGRAMS_PER_TURN: Final = 128
 """Datagrams read from one socket before the event loop gets its turn: some 2 ms of work, so that signalling and the
 other sockets are never starved."""
-BUSY_DATAGRAMS_PER_SECOND: Final = 2000
-"""From here on datagrams are gathered before they are read: ten cameras at 1.5 Mbit/s."""
-LOAD_WINDOW_SECONDS: Final = 0.1
-"""Over which the load is counted."""
-GATHER_SECONDS: Final = 0.001
-"""How long a busy socket is left alone once it is empty, as a network card holds its interrupts back: a turn of the
-event loop costs as much as two packets, and what comes together is sent together. It delays a packet by 0.5 ms."""
 SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
 """Asked of the kernel for each direction: 300 viewers at 2 Mbit/s for 50 ms. What is granted may be less."""
 MAX_DATAGRAM_BYTES: Final = 2048
@@ -119,17 +112,10 @@ class UdpSocket:
         self.paths: dict[SocketAddress, UdpPath] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._readable)
-        # How much came in this window, and whether the last one was busy.
-        self._window_ends = 0.0
-        self._window_count = 0
-        self._busy = False
-        self._resumption: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
         """Close the socket."""
         self._loop.remove_reader(self.sock.fileno())
-        if self._resumption is not None:
-            self._resumption.cancel()
         self.sock.close()
         self.paths.clear()
 
@@ -138,9 +124,8 @@ class UdpSocket:
         receive = self.sock.recvfrom
         port, paths = self.port, self.paths
         port.begin_turn()
-        count = 0
         try:
-            for count in range(MAX_DATAGRAMS_PER_TURN):  # noqa: B007  used after the loop
+            for _ in range(MAX_DATAGRAMS_PER_TURN):
                 data, address = receive(MAX_DATAGRAM_BYTES)
                 path = paths.get(address)
                 if path is None:
@@ -148,28 +133,11 @@ class UdpSocket:
                 else:
                     port.dispatch(path, data, time.monotonic())
         except BlockingIOError:
-            self._gather(count)
+            pass
         except OSError as exc:
             # An ICMP error of an earlier send; it says nothing about the next datagram.
             port.drops[f"receive_{errno.errorcode.get(exc.errno or 0, 'error')}"] += 1
         port.end_turn()
-
-    def _gather(self, count: int) -> None:
-        """Leave the socket alone for a moment if it is a busy one; `count` datagrams came in this turn."""
-        now = time.monotonic()
-        self._window_count += count
-        if now >= self._window_ends:
-            self._busy = self._window_count >= BUSY_DATAGRAMS_PER_SECOND * LOAD_WINDOW_SECONDS
-            self._window_count = 0
-            self._window_ends = now + LOAD_WINDOW_SECONDS
-        if self._busy:
-            self._loop.remove_reader(self.sock.fileno())
-            self._resumption = self._loop.call_later(GATHER_SECONDS, self._resume)
-
-    def _resume(self) -> None:
-        self._resumption = None
-        self._loop.add_reader(self.sock.fileno(), self._readable)
-        self._readable()
 
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of what the kernel granted."""
