@@ -28,7 +28,7 @@ test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest
 
-bench: $(STAMP) ## every benchmark, some 25 minutes on a quiet machine; as root also against Janus
+bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
