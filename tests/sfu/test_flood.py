@@ -14,8 +14,10 @@ async def test_a_device_that_floods_is_policed() -> None:
         ):
             transport = device.pc.getTransceivers()[0].receiver.transport
             last = bytes(device.sent[-1].serialize())
+            # On an SSRC of its own, whose numbers are not the track's, so that the client's SRTP takes them.
+            stranger = ((device.sent[-1].ssrc + 1) & 0xFFFFFFFF).to_bytes(4, "big")
             for number in range(500):
-                await transport._send_rtp(last[:2] + ((30_000 + number) & 0xFFFF).to_bytes(2, "big") + last[4:])
+                await transport._send_rtp(last[:2] + number.to_bytes(2, "big") + last[4:8] + stranger + last[12:])
             peer = engine._feeds[1].peer
             await until(lambda: peer.drops["packet_rate"] > 400)
             assert not engine._feeds[2].peer.drops
