@@ -26,8 +26,6 @@ KEYFRAME_PATIENCE_SECONDS: Final = 3.0
 stream shows no keyframes, and its viewer must not wait for ever."""
 RETRANSMISSION_BYTES_PER_SECOND: Final = 500_000
 """Sent again to one viewer at most: all of a 4 Mbit/s stream. More would drown a link that loses that much."""
-
-
 MAX_RESENT_REMEMBERED: Final = 512
 """Sequence numbers whose last retransmission is remembered, to answer a NACK once a round trip."""
 DEFAULT_ROUND_TRIP_SECONDS: Final = 0.05

@@ -54,11 +54,6 @@ class FrameAssembler:
         self._keyframe = False
         self._needs_keyframe = video
 
-    @property
-    def needs_keyframe(self) -> bool:
-        """Whether nothing can come out until a keyframe comes in."""
-        return self._needs_keyframe
-
     def add(self, packet: ForwardedPacket) -> list[EncodedFrame]:
         """Take one packet; return the frames that are complete with it."""
         if self._expected is None:

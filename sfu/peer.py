@@ -30,8 +30,6 @@ MAX_EARLY_DATAGRAMS: Final = 64
 """SRTP that overtakes the end of the handshake: the packets of one large keyframe."""
 MIN_TIMER_SECONDS: Final = 0.005
 """No deadline is served sooner after the last: it bounds what a peer's timer can cost."""
-
-
 RATE_WINDOW_SECONDS: Final = 0.1
 """Over which a peer's packets are counted: a keyframe's burst is a small part of what it may hold."""
 
