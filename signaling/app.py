@@ -16,7 +16,6 @@ import sfu
 from . import protocol
 from .auth import OpenAuthenticator, UnauthorizedError
 from .config import flag_name
-from .effects import Client
 from .logs import EventLog
 from .protocol import ErrorCode, Role
 from .service import CLOSE_CODES, ConnectionRefused, Service
@@ -25,7 +24,7 @@ from .session import Session, SessionSettings, SignalingSocket
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-    from .auth import Authenticator
+    from .auth import Authenticator, Grant
     from .config import ServerConfig
 
 log = EventLog("signaling.app")
@@ -112,9 +111,9 @@ async def _connect(request: web.Request) -> web.StreamResponse:
     try:
         # The raw path: a token may hold an encoded slash.
         role, client_id, token = _split_path(request.rel_url.raw_path)
-        client = _authenticate(request.app[AUTHENTICATOR], role, client_id, token)
+        grant = _authenticate(request.app[AUTHENTICATOR], role, client_id, token)
         settings = request.app[SESSION_SETTINGS]
-        session = Session(response, request.transport, client, request.app[SERVICE], settings)
+        session = Session(response, request.transport, grant, request.app[SERVICE], settings)
         await request.app[SERVICE].admit(session)
     except ConnectionRefused as refusal:
         log.info("connection_refused", code=refusal.code)
@@ -138,12 +137,11 @@ def _split_path(raw_path: str) -> tuple[Role, str, str | None]:
     return Role(role), client_id, token or None
 
 
-def _authenticate(authenticator: Authenticator, role: Role, client_id: str, token: str | None) -> Client:
+def _authenticate(authenticator: Authenticator, role: Role, client_id: str, token: str | None) -> Grant:
     try:
-        grant = authenticator.authenticate(role, client_id, token, time.time())
+        return authenticator.authenticate(role, client_id, token, time.time())
     except UnauthorizedError as error:
         raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"token: {error}") from None
-    return Client(grant.role, grant.client_id)
 
 
 async def _refuse(response: SignalingSocket, refusal: ConnectionRefused) -> None:
@@ -162,7 +160,7 @@ class Server:
             config.room_limits(),
             max_sessions=config.max_sessions,
             probe_seconds=config.id_in_use_timeout,
-            ice_servers=config.ice_server,
+            ice_servers=lambda _client: config.ice_server,
             server_name=SERVER_NAME,
         )
         self.app = create_app(self.service, config, authenticator)

@@ -98,6 +98,13 @@ FeedId = Annotated[int, Field(description="an integer")]
 Sdp = Annotated[str, Field(min_length=1, description="a non-empty string")]
 
 
+class Auth(Inbound):
+    """Show a token that the address does not hold: the first frame, before anything else is handled."""
+
+    event = "auth"
+    token: Annotated[str, Field(min_length=1, repr=False, description="a token")]
+
+
 class CreateRoom(Inbound):
     """Open a room; `room_created` answers."""
 
@@ -131,12 +138,7 @@ class JoinAsSubscriber(Inbound):
     feed: FeedId
     tracks: Annotated[
         tuple[str, ...] | None,
-        Field(
-            strict=False,
-            min_length=1,
-            max_length=MAX_NAMED_TRACKS,
-            description=f"1 to {MAX_NAMED_TRACKS} track ids",
-        ),
+        Field(strict=False, min_length=1, max_length=MAX_NAMED_TRACKS, description=f"1 to {MAX_NAMED_TRACKS} ids"),
     ] = None
 
 
@@ -189,7 +191,7 @@ class Leave(Inbound):
     room_id: Annotated[int | None, Field(description="an integer")] = None
 
 
-_BOTH = (JoinAsPublisher, OfferFromDevice, Ice, Unpublish, Leave)
+_BOTH = (JoinAsPublisher, OfferFromDevice, Ice, Unpublish, Leave, Auth)
 _WEB = (CreateRoom, InviteDevices, JoinAsSubscriber, StartReceiving)
 
 EVENTS: Mapping[Role, Mapping[str, type[Inbound]]] = {

@@ -22,6 +22,7 @@ from .rooms import Rooms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .auth import Grant
     from .effects import Client, ClientRequest, Effect, EngineEffect, RoomsEvent
     from .protocol import EndReason, RequestId
     from .rooms import RoomLimits
@@ -62,6 +63,7 @@ class Session(Protocol):
     """What the service needs of one client's socket."""
 
     client: Client
+    grant: Grant
 
     def send(self, text: str) -> None:
         """Queue one message; never blocks. A client that is too slow for its queue is closed."""
@@ -120,7 +122,7 @@ class Service:
         *,
         max_sessions: int,
         probe_seconds: float,
-        ice_servers: Sequence[dict[str, str]] = (),
+        ice_servers: Callable[[Client], Sequence[dict[str, str]]] = lambda _client: (),
         server_name: str,
     ) -> None:
         self.engine = sfu.Engine(engine_settings, self._on_engine_event)
@@ -128,7 +130,7 @@ class Service:
         self.sessions: dict[Client, Session] = {}
         self._max_sessions = max_sessions
         self._probe_seconds = probe_seconds
-        self._ice_servers = tuple(ice_servers)
+        self._ice_servers = ice_servers
         self._server_name = server_name
         self._stopping = False
         self._knocking = 0
@@ -195,7 +197,7 @@ class Service:
             client_id=session.client.id,
             role=session.client.role,
             resume=None,
-            ice_servers=self._ice_servers,
+            ice_servers=tuple(self._ice_servers(session.client)),
             server=self._server_name,
         )
         session.send(protocol.encode(welcome))
@@ -222,14 +224,25 @@ class Service:
         try:
             request_id, event = protocol.decode(client.role, text)
             name = event.event
-            if isinstance(event, protocol.Ice):
-                return  # checked; not needed to connect to an ICE-lite server
+            if isinstance(event, protocol.Ice | protocol.Auth):
+                return  # candidates are not needed to connect to an ICE-lite server; who is here has been let in
+            event = self._as_granted(session.grant, event, request_id)
             self._handle(_REQUESTS[type(event)](client, event, request_id))
         except ProtocolError as error:
             self._fail(client, error.code, error.message, error.event, error.request_id)
         except Exception as error:  # noqa: BLE001  one client's event must not cost it, or anyone, the connection
             reference = self._log_bug("event_failed", error, client, failed=name)
             self._fail(client, ErrorCode.INTERNAL, _internal(reference), name, request_id)
+
+    def _as_granted(self, grant: Grant, event: protocol.Inbound, request_id: RequestId | None) -> protocol.Inbound:
+        """Return `event` as far as the client's token grants it, or raise `ProtocolError`."""
+        refusal = grant.refuses(event)
+        if refusal is None and isinstance(event, protocol.JoinAsSubscriber):
+            feed = self.rooms.state.feeds.get(event.feed)
+            refusal = None if feed is None else grant.refuses_feed(feed.publisher.id)
+        if refusal is not None:
+            raise ProtocolError(ErrorCode.FORBIDDEN, refusal, event.event, request_id)
+        return grant.narrow(event)
 
     def _take_news(self, event: RoomsEvent) -> None:
         """Handle what no client waits for; a bug in it must not end who reports it."""
@@ -258,8 +271,9 @@ class Service:
 
     def _send(self, client: Client, event: protocol.Outbound, request_id: RequestId | None) -> None:
         session = self.sessions.get(client)
-        if session is not None:
-            session.send(protocol.encode(event, request_id))
+        shown = None if session is None else session.grant.show(event)
+        if session is not None and shown is not None:
+            session.send(protocol.encode(shown, request_id))
 
     def _fail(
         self, client: Client, code: ErrorCode, message: str, event: str | None, request_id: RequestId | None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from . import protocol
+from .effects import Client
 from .limits import TokenBucket
 from .logs import EventLog
 from .protocol import ErrorCode
@@ -18,7 +19,7 @@ from .protocol import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .effects import Client
+    from .auth import Grant
     from .service import Service
 
 log = EventLog("signaling.session")
@@ -107,11 +108,12 @@ class Session:
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
-        client: Client,
+        grant: Grant,
         service: Service,
         settings: SessionSettings,
     ) -> None:
-        self.client = client
+        self.grant = grant
+        self.client = Client(grant.role, grant.client_id)
         self.dropped_messages = 0
         """Messages over the rate limit."""
         self._socket = socket
