@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from aiohttp import web
 
 import sfu
 
-from . import protocol
-from .auth import OpenAuthenticator, UnauthorizedError
-from .config import flag_name
+from . import turn
+from .auth import OpenAuthenticator
+from .config import flag_name, is_loopback
+from .connect import PATH, Door
+from .keyfiles import KeyFileError, KeyRing, WatchedFile, read_turn_secret
+from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
-from .protocol import ErrorCode, Role
-from .service import CLOSE_CODES, ConnectionRefused, Service
-from .session import Session, SessionSettings, SignalingSocket
+from .service import Service
+from .tokens import TokenAuthenticator
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-    from .auth import Authenticator, Grant
+    from .auth import Authenticator
     from .config import ServerConfig
+    from .effects import Client
 
 log = EventLog("signaling.app")
 
 SERVER_NAME = "aiosfu"
 SHUTDOWN_TIMEOUT_SECONDS = 0.3
 """For plain HTTP requests that are still under way; sessions have ended by then."""
-
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -46,8 +44,7 @@ SECURITY_HEADERS = {
 }
 
 SERVICE = web.AppKey("service", Service)
-SESSION_SETTINGS = web.AppKey("session_settings", SessionSettings)
-AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("authenticator")
+GUARD = web.AppKey("guard", ConnectionGuard)
 STATIC = web.AppKey("static", Path)
 
 
@@ -63,19 +60,31 @@ def static_directory() -> Path:
 
 def create_app(service: Service, config: ServerConfig, authenticator: Authenticator | None = None) -> web.Application:
     """Return the application; `service` is started and stopped by its owner."""
-    app = web.Application()
+    app = web.Application(middlewares=[_renew_time])
     app[SERVICE] = service
-    app[SESSION_SETTINGS] = config.session_settings()
-    app[AUTHENTICATOR] = authenticator or OpenAuthenticator()
+    app[GUARD] = ConnectionGuard(config.max_pending_connections, config.request_timeout)
+    door = Door(
+        service,
+        authenticator or OpenAuthenticator(),
+        app[GUARD],
+        config.door_settings(),
+        config.session_settings(),
+    )
     app[STATIC] = static_directory()
     app.router.add_get("/healthz", _health)
-    app.router.add_get("/ws/connect/{rest:.*}", _connect)
+    app.router.add_get(PATH + "{rest:.*}", door.connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
     if app[STATIC].is_dir():
         app.router.add_static("/static", app[STATIC])
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+@web.middleware
+async def _renew_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request.app[GUARD].request_began(request.protocol)
+    return await handler(request)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -98,74 +107,44 @@ def _page(name: str) -> Handler:
     return serve
 
 
-async def _connect(request: web.Request) -> web.StreamResponse:
-    """Serve `/ws/connect/{role}/{client_id}[/{token}]`.
-
-    A browser cannot read the HTTP status of a failed upgrade, so a refusal comes after it: an `error` event and a
-    close code.
-    """
-    response = SignalingSocket()
-    if not response.can_prepare(request):
-        raise web.HTTPUpgradeRequired(text="this address speaks WebSocket only")
-    await response.prepare(request)
+def _read_files(config: ServerConfig) -> tuple[KeyRing, WatchedFile[bytes] | None]:
     try:
-        # The raw path: a token may hold an encoded slash.
-        role, client_id, token = _split_path(request.rel_url.raw_path)
-        grant = _authenticate(request.app[AUTHENTICATOR], role, client_id, token)
-        settings = request.app[SESSION_SETTINGS]
-        session = Session(response, request.transport, grant, request.app[SERVICE], settings)
-        await request.app[SERVICE].admit(session)
-    except ConnectionRefused as refusal:
-        log.info("connection_refused", code=refusal.code)
-        await _refuse(response, refusal)
-    else:
-        await session.run()
-    return response
+        ring = KeyRing(config.auth_secret, config.auth_secret_file, config.auth_public_key_file)
+        secret = None if config.turn_secret_file is None else WatchedFile(config.turn_secret_file, read_turn_secret)
+    except KeyFileError as error:
+        raise ServerStartError(str(error)) from None
+    return ring, secret
 
 
-def _split_path(raw_path: str) -> tuple[Role, str, str | None]:
-    parts = [unquote(part) for part in raw_path.removeprefix("/ws/connect/").split("/", 2)]
-    role, client_id, token = (*parts, None, None)[:3]
-    if role is None or role not in Role.__members__:
-        raise ConnectionRefused(
-            ErrorCode.BAD_ROLE, "role: expected WEB or DEVICE, as in /ws/connect/WEB/my-id/my-token"
-        )
-    if client_id is None or not CLIENT_ID.fullmatch(client_id):
-        raise ConnectionRefused(
-            ErrorCode.BAD_CLIENT_ID, "client_id: expected 1 to 64 letters, digits, dots, underscores, tildes or dashes"
-        )
-    return Role(role), client_id, token or None
-
-
-def _authenticate(authenticator: Authenticator, role: Role, client_id: str, token: str | None) -> Grant:
-    try:
-        return authenticator.authenticate(role, client_id, token, time.time())
-    except UnauthorizedError as error:
-        raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"token: {error}") from None
-
-
-async def _refuse(response: SignalingSocket, refusal: ConnectionRefused) -> None:
-    with contextlib.suppress(ConnectionError):
-        await response.send_str(protocol.encode(protocol.Error(code=refusal.code, message=refusal.message)))
-    await response.close(code=CLOSE_CODES[refusal.code], message=refusal.code.encode())
+def _authenticator(config: ServerConfig, ring: KeyRing) -> Authenticator | None:
+    if not ring:
+        return None
+    return TokenAuthenticator(ring.keys, leeway_seconds=config.auth_leeway, audience=config.auth_audience)
 
 
 class Server:
-    """The whole server: engine, service and HTTP."""
+    """The whole server: engine, service and HTTP.
+
+    Raises `ServerStartError` for a file of keys that cannot be used.
+    """
 
     def __init__(self, config: ServerConfig, authenticator: Authenticator | None = None) -> None:
         self.config = config
+        self._key_ring, self._turn_secret = _read_files(config)
+        authenticator = authenticator or _authenticator(config, self._key_ring)
+        if authenticator is None and not is_loopback(config.host):
+            log.warning("auth_off", host=config.host, remedy=flag_name("auth_secret_file"))
         self.service = Service(
             config.engine_settings(),
             config.room_limits(),
             max_sessions=config.max_sessions,
             probe_seconds=config.id_in_use_timeout,
-            ice_servers=lambda _client: config.ice_server,
+            newest_wins=authenticator is not None,
+            ice_servers=self._ice_servers,
             server_name=SERVER_NAME,
         )
         self.app = create_app(self.service, config, authenticator)
-        # No access log: its lines would hold tokens, which are part of the path.
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS)
+        self._runner = web.AppRunner(self.app, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS)
 
     async def start(self) -> None:
         """Open the ports; raise `ServerStartError` when one cannot be had, leaving nothing open."""
@@ -179,7 +158,7 @@ class Server:
             raise ServerStartError(f"{error}; {hint}") from None
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.config.host, self.config.port, reuse_address=True).start()
+            await GuardedSite(self._runner, self.app[GUARD], self.config.host, self.config.port).start()
         except OSError as error:
             await self.stop()
             where = f"TCP {self.config.host} port {self.config.port}"
@@ -192,6 +171,20 @@ class Server:
             await site.stop()
         await self.service.stop()
         await self._runner.cleanup()
+        self.app[GUARD].close()
+
+    def reload(self) -> None:
+        """Read the files of keys and secrets anew; what cannot be used is logged and changes nothing."""
+        self._key_ring.reload()
+        if self._turn_secret is not None:
+            self._turn_secret.reload()
+
+    def _ice_servers(self, client: Client) -> tuple[dict[str, str], ...]:
+        config = self.config
+        secret = self._turn_secret.get() if self._turn_secret is not None else (config.turn_secret or "").encode()
+        return config.ice_server + turn.ice_servers(
+            config.turn_url, secret, client.id, now=time.time(), ttl_seconds=config.turn_ttl
+        )
 
     @property
     def port(self) -> int:

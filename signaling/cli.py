@@ -1,4 +1,4 @@
-"""The `aiosfu` command: serve, device, view."""
+"""The `aiosfu` command: serve, device, view, token."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ DEMO_STOP_TIMEOUT_SECONDS = 1.0
 GC_THRESHOLDS = (50_000, 20, 100)
 """Objects more than were freed, then collections of the younger generation: Python's default is 700, 10, 10."""
 
-_CLIENTS = {
+_COMMANDS = {
     "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
+    "token": ("signaling.cli_token", "make a token for a client of a server with auth on"),
     "view": ("signaling.client.cli_view", "watch devices from a terminal: numbers, recording, snapshot"),
 }
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         if arguments.command == "serve":
             return _serve_command(runner, arguments)
-        module = importlib.import_module(_CLIENTS[arguments.command][0])
+        module = importlib.import_module(_COMMANDS[arguments.command][0])
         return int(runner.run(module.run(arguments)))
     return EXIT_OK
 
@@ -64,9 +65,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     config.add_arguments(serve)
-    for name, (module, text) in _CLIENTS.items():
+    for name, (module, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
-        if name in words[:1]:  # the clients' codecs take a second to import; the server does without them
+        if name in words[:1]:  # the clients' codecs take a second to import; the others do without them
             importlib.import_module(module).add_arguments(command)
     return parser
 
@@ -116,6 +117,8 @@ async def serve(settings: ServerConfig) -> None:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopping.set)
     server = Server(settings)
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows, again
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     _relax_garbage_collection()
     demo: asyncio.Task[None] | None = None

@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import unquote
 
 import ifaddr
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sfu import EngineSettings
 
+from . import origins, tokens
+from .connect import DoorSettings
 from .rooms import RoomLimits
 from .session import SessionSettings
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 ENV_PREFIX = "AIOSFU_"
 MAX_LIST_ITEMS = 64
 """Addresses or ICE servers; each is sent to every client."""
+
+MAX_TURN_TTL_SECONDS = 7 * 24 * 3600
+"""A credential that is good for longer than a week is not a short-lived one."""
 
 _ICE_SERVER = re.compile(
     r"(?P<scheme>stuns?|turns?):(?:(?P<user>[^:@]+):(?P<password>.+)@)?"
@@ -43,6 +48,22 @@ def _split(value: object) -> object:
 
 def _address(value: object) -> str:
     return str(ipaddress.ip_address(str(value)))
+
+
+def _origin(value: object) -> str:
+    return origins.read_origin(str(value))
+
+
+def _turn_url(value: object) -> str:
+    match = _ICE_SERVER.fullmatch(str(value))
+    if match is None or not match["scheme"].startswith("turn") or match["user"] is not None:
+        raise ValueError("not a TURN URL")
+    return str(value)
+
+
+def _auth_secret(value: str) -> str:
+    tokens.secret_key(value)
+    return value
 
 
 def _ice_server(value: object) -> dict[str, str]:
@@ -64,19 +85,46 @@ IceServers = Annotated[
     BeforeValidator(_split),
     Field(max_length=MAX_LIST_ITEMS, repr=False),
 ]
+Origins = Annotated[
+    tuple[Annotated[str, BeforeValidator(_origin)], ...], BeforeValidator(_split), Field(max_length=MAX_LIST_ITEMS)
+]
+TurnUrls = Annotated[
+    tuple[Annotated[str, BeforeValidator(_turn_url)], ...], BeforeValidator(_split), Field(max_length=MAX_LIST_ITEMS)
+]
+Files = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_split),
+    Field(min_length=1, max_length=tokens.MAX_KEYS),
+]
+File = Annotated[str, Field(min_length=1)]
+AuthSecret = Annotated[str, AfterValidator(_auth_secret)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Leeway = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
+LongSeconds = Annotated[float, Field(ge=60, le=MAX_TURN_TTL_SECONDS, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
+_FILE = "a file that can be read"
 _PORT = "an integer from 0 to 65535"
 _COUNT = "an integer from 1 to 1000000"
 _SECONDS = "a number of seconds above 0, at most 3600"
+_LEEWAY = "a number of seconds from 0 to 600"
+_TURN_TTL = f"a number of seconds from 60 to {MAX_TURN_TTL_SECONDS}"
+_SECRET = f"at least {tokens.MIN_SECRET_BYTES} bytes; `openssl rand -hex 32` makes a good one"
+_TURN = "turn:HOST:PORT or turns:HOST:PORT, with ?transport=udp or tcp if need be"
 _ADDRESS = "IP addresses (in the environment separated by commas)"
 _ICE = "stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT, with ?transport=udp or tcp if need be"
 
 
-def _setting(default: Any, description: str, allowed: str) -> Any:  # noqa: ANN401  as pydantic.Field itself
-    return Field(default=default, description=description, json_schema_extra={"allowed": allowed})
+def _setting(default: Any, description: str, allowed: str, metavar: str | None = None) -> Any:  # noqa: ANN401  as pydantic.Field itself
+    extra: dict[str, Any] = {"allowed": allowed} | ({} if metavar is None else {"metavar": metavar})
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
+def _secret(description: str, allowed: str) -> Any:  # noqa: ANN401  as above
+    """Return a setting whose value is shown nowhere."""
+    extra: dict[str, Any] = {"allowed": allowed, "metavar": "SECRET", "secret": True}
+    return Field(default=None, description=description, repr=False, json_schema_extra=extra)
 
 
 class ServerConfig(BaseModel):
@@ -96,13 +144,55 @@ class ServerConfig(BaseModel):
     announce: Addresses = _setting(
         (), "address at which clients reach the media port, when behind NAT or in a container", _ADDRESS
     )
-    ice_server: IceServers = _setting((), "STUN or TURN server that clients are told to use", _ICE)
+    ice_server: IceServers = _setting((), "STUN or TURN server that clients are told to use", _ICE, "SERVER")
+    turn_url: TurnUrls = _setting(
+        (), "TURN server that clients get short-lived credentials for (coturn: use-auth-secret)", _TURN, "URL"
+    )
+    turn_secret: Annotated[str, Field(min_length=1)] | None = _secret("secret shared with the TURN server", "a secret")
+    turn_secret_file: File | None = _setting(None, "file with that secret; read again when it changes", _FILE, "FILE")
+    # Of the draft's scheme; credentials are made at connect, and a page may stay open for a day.
+    turn_ttl: LongSeconds = _setting(86_400.0, "how long TURN credentials are good", _TURN_TTL)
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "warning", "how much to log to stderr", "debug, info, warning or error"
     )
     demo: bool = _setting(default=False, description="also start a device with a test picture", allowed="true or false")
 
+    auth_secret: AuthSecret | None = _secret(
+        "secret for tokens (HS256); better given as a file, where other users do not see it", _SECRET
+    )
+    auth_secret_file: Files = _setting(
+        (), "file with secrets for tokens (HS256), one a line; read again when it changes", _FILE, "FILE"
+    )
+    auth_public_key_file: Files = _setting(
+        (), "file with PEM public keys for tokens (RS256, ES256); read again when it changes", _FILE, "FILE"
+    )
+    auth_audience: Annotated[str, Field(min_length=1)] | None = _setting(
+        None, "`aud` that tokens must have; default: tokens must have none", "a text", "TEXT"
+    )
+    # Phones and single-board computers without a clock battery are off by some seconds after they start.
+    auth_leeway: Leeway = _setting(30.0, "how far the clocks of whoever makes tokens may differ", _LEEWAY)
+    auth_timeout: Seconds = _setting(5.0, "time for a client to show its token in a first message", _SECONDS)
+    allowed_origin: Origins = _setting(
+        (),
+        "origin of web pages that may connect besides the server's own, or * for all; default: with auth all, without "
+        "it those of this host and of localhost",
+        "origins such as https://cams.example.org, or *",
+        "ORIGIN",
+    )
+
     max_sessions: Count = _setting(2000, "clients connected at once", _COUNT)
+    # One address must not fill the server; many devices may share one behind NAT.
+    max_sockets_per_address: Count = _setting(
+        1000, "sockets of one address (IPv6: /64) at once; behind a proxy all clients share its address", _COUNT
+    )
+    # A restarted server gets them all back at once; each waits for its token for some milliseconds.
+    max_handshakes: Count = _setting(1000, "clients that may be connecting at once", _COUNT)
+    # Each costs a file descriptor and some 10 kB. When there is no room, the greediest address loses its oldest.
+    max_pending_connections: Count = _setting(2000, "TCP connections at once that carry no client", _COUNT)
+    # A page over a very slow link takes seconds.
+    request_timeout: Seconds = _setting(
+        30.0, "time after which a TCP connection without a client or a new request is closed", _SECONDS
+    )
     max_rooms: Count = _setting(10_000, "rooms at once", _COUNT)
     max_rooms_per_client: Count = _setting(16, "rooms that one WEB may open, or be in", _COUNT)
     max_members_per_room: Count = _setting(1000, "clients in one room", _COUNT)
@@ -154,6 +244,25 @@ class ServerConfig(BaseModel):
             heartbeat_timeout_seconds=self.heartbeat_timeout,
         )
 
+    def door_settings(self) -> DoorSettings:
+        """Return the share of the way in."""
+        return DoorSettings(
+            auth_timeout_seconds=self.auth_timeout,
+            max_handshakes=self.max_handshakes,
+            max_sockets_per_address=self.max_sockets_per_address,
+            allowed_origins=self.allowed_origin,
+        )
+
+    @model_validator(mode="after")
+    def _turn_is_whole(self) -> Self:
+        secrets = [secret for secret in (self.turn_secret, self.turn_secret_file) if secret is not None]
+        if len(secrets) != (1 if self.turn_url else 0):
+            raise ValueError(
+                f"{flag_name('turn_url')}: expected together with either {flag_name('turn_secret')} or "
+                f"{flag_name('turn_secret_file')}"
+            )
+        return self
+
     def _media_hosts(self) -> tuple[str, ...]:
         given = [host for host in self.media_host if not ipaddress.ip_address(host).is_unspecified]
         if given and len(given) == len(self.media_host):
@@ -198,6 +307,8 @@ def env_name(field: str) -> str:
     return ENV_PREFIX + field.upper()
 
 
+_NEVER_EMPTY = ("auth_secret", "auth_secret_file", "auth_public_key_file")
+"""An empty variable counts as none; for these a typing error elsewhere (`$UNSET`) would open the server to all."""
 _METAVARS: Mapping[object, str] = {int: "NUMBER", float: "SECONDS", str: "ADDRESS"}
 
 
@@ -212,11 +323,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if field.annotation is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif get_origin(field.annotation) is tuple:
-            options |= {"action": "append", "metavar": "SERVER" if name == "ice_server" else "ADDRESS"}
+            options |= {"action": "append", "metavar": _extra(name).get("metavar", "ADDRESS")}
         elif get_origin(field.annotation) is Literal:
             options["metavar"] = "|".join(get_args(field.annotation))
         else:
-            options["metavar"] = _METAVARS.get(field.annotation, "VALUE")
+            options["metavar"] = _extra(name).get("metavar") or _METAVARS.get(field.annotation, "VALUE")
         parser.add_argument(flag_name(name), **options)
 
 
@@ -228,20 +339,28 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> ServerConfi
             values[name] = flags[name]
         elif environ.get(env_name(name)):
             values[name] = environ[env_name(name)]
+        elif env_name(name) in environ and name in _NEVER_EMPTY:
+            raise ConfigError(f"{env_name(name)}: it is empty, which would turn auth off; unset it if that is meant")
     try:
         return ServerConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise ConfigError(str(first["ctx"]["error"])) from None
         raise ConfigError(_explain(str(first["loc"][0]), first["input"])) from None
 
 
 def _explain(name: str, given: object) -> str:
+    extra = _extra(name)
+    # A password must not end up on a screen or in a log.
+    shown = "***" if "secret" in extra else re.sub(r"(turns?:).*@", r"\1***@", str(given))
+    return f"{flag_name(name)} ({env_name(name)}): got {shown!r}, expected {extra['allowed']}"
+
+
+def _extra(name: str) -> Mapping[str, Any]:
     extra = ServerConfig.model_fields[name].json_schema_extra
-    allowed = extra["allowed"] if isinstance(extra, dict) else "something else"
-    # A TURN password must not end up on a screen or in a log.
-    shown = re.sub(r"(turns?:).*@", r"\1***@", str(given)) if name == "ice_server" else str(given)
-    return f"{flag_name(name)} ({env_name(name)}): got {shown!r}, expected {allowed}"
+    return extra if isinstance(extra, dict) else {}
 
 
 def _default_text(default: object) -> str:
-    return "" if default in ((), False) else f"default {default}; "
+    return "" if default in ((), False, None) else f"default {default}; "

@@ -1,6 +1,59 @@
-"""How often something may happen. Pure: every call takes `now`, in seconds of any steady clock."""
+"""How often, and how many. Pure: what needs the time takes `now`, in seconds of any steady clock."""
 
 from __future__ import annotations
+
+import contextlib
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IPV6_PREFIX_BITS = 64
+"""One customer has at least this much of IPv6: counting single addresses would count nothing."""
+
+
+def address_key(host: str | None) -> str:
+    """Return by what an address is counted: itself for IPv4, its /64 for IPv6, "" where there is none."""
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, IPV6_PREFIX_BITS), strict=False))
+
+
+class NoPlaceError(Exception):
+    """As many as may are there already; the text says how many that are."""
+
+
+class Places:
+    """Count who is there, by a key, and refuse who would be one too many."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit = limit
+        self._what = what
+        self._taken: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return sum(self._taken.values())
+
+    @contextlib.contextmanager
+    def hold(self, key: str = "") -> Iterator[None]:
+        """Hold a place for the block, or raise `NoPlaceError`."""
+        taken = self._taken.get(key, 0)
+        if taken >= self._limit:
+            raise NoPlaceError(f"there are {self._limit} {self._what}, the most that may be; try again later")
+        self._taken[key] = taken + 1
+        try:
+            yield
+        finally:
+            self._taken[key] -= 1
+            if not self._taken[key]:
+                del self._taken[key]  # no more keys than there are holders
 
 
 class TokenBucket:

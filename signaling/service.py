@@ -44,6 +44,7 @@ CLOSE_CODES: Mapping[ErrorCode, int] = {
     ErrorCode.BAD_ROLE: 4400,
     ErrorCode.BAD_CLIENT_ID: 4400,
     ErrorCode.UNAUTHORIZED: 4401,
+    ErrorCode.FORBIDDEN: 4403,
     ErrorCode.CLIENT_ID_IN_USE: 4409,
     ErrorCode.SERVER_FULL: 4429,
 }
@@ -122,6 +123,7 @@ class Service:
         *,
         max_sessions: int,
         probe_seconds: float,
+        newest_wins: bool = False,
         ice_servers: Callable[[Client], Sequence[dict[str, str]]] = lambda _client: (),
         server_name: str,
     ) -> None:
@@ -130,6 +132,7 @@ class Service:
         self.sessions: dict[Client, Session] = {}
         self._max_sessions = max_sessions
         self._probe_seconds = probe_seconds
+        self._newest_wins = newest_wins
         self._ice_servers = ice_servers
         self._server_name = server_name
         self._stopping = False
@@ -171,7 +174,7 @@ class Service:
         """Take a new session in and welcome it, or raise `ConnectionRefused`.
 
         A client id that is in use is refused while its first socket answers a ping: random ids do collide. A first
-        socket that does not answer is dropped in favour of the new one.
+        socket that does not answer is dropped in favour of the new one; so is any where tokens tell clients apart.
         """
         if len(self.sessions) + self._knocking >= self._max_sessions:
             raise ConnectionRefused(
@@ -180,7 +183,7 @@ class Service:
         self._knocking += 1
         try:
             while (older := self.sessions.get(session.client)) is not None:
-                if await older.is_alive(self._probe_seconds):
+                if not self._newest_wins and await older.is_alive(self._probe_seconds):
                     raise ConnectionRefused(
                         ErrorCode.CLIENT_ID_IN_USE,
                         f"client id {session.client.id} is in use by another {session.client.role}; take another id",

@@ -13,21 +13,36 @@ IMPURE = {"asyncio", "socket", "selectors", "select", "time", "datetime", "threa
 """What pure code may not import: I/O, clocks, chance."""
 
 SIGNALING_ORDER = [
-    ("cli", "__main__"),
+    ("cli", "cli_token", "__main__"),
     ("app",),
     ("config",),
+    ("connect",),
+    ("listener", "keyfiles"),
     ("session",),
     ("service",),
     ("rooms",),
     ("transitions",),
     ("state",),
     ("effects",),
+    ("tokens",),
     ("auth",),
     ("protocol",),
-    ("candidates", "limits", "logs"),
+    ("candidates", "limits", "logs", "origins", "turn"),
 ]
 """A module imports from the lines below its own, or from its own line."""
-SIGNALING_PURE = ("rooms", "transitions", "state", "effects", "protocol", "candidates", "auth", "limits")
+SIGNALING_PURE = (
+    "rooms",
+    "transitions",
+    "state",
+    "effects",
+    "protocol",
+    "candidates",
+    "auth",
+    "limits",
+    "origins",
+    "tokens",
+    "turn",
+)
 SFU_LAYERS = ("rtp", "forwarding", "transport")
 SFU_PURE = ("rtp/", "forwarding/", "negotiation.py", "sdp.py")
 

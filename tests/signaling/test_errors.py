@@ -124,7 +124,7 @@ class OneToken:
 
 
 async def test_a_token_that_is_not_accepted_is_unauthorized() -> None:
-    async with running_server(authenticator=OneToken()) as server:
+    async with running_server(authenticator=OneToken(), auth_timeout=0.2) as server:
         for token in ("wrong-token", None):
             async with ProtocolClient(server.ws_url("WEB", 1, token)) as client:
                 error = await client.expect_error("unauthorized")

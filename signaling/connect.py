@@ -1,0 +1,176 @@
+"""The way in: from a WebSocket upgrade to an admitted session, or to a refusal that the client can read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from aiohttp import WSMsgType, web
+
+from . import limits, origins, protocol
+from .auth import OpenAuthenticator, UnauthorizedError
+from .logs import EventLog
+from .protocol import ErrorCode, ProtocolError, Role
+from .service import CLOSE_CODES, ConnectionRefused
+from .session import Session, SignalingSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .auth import Authenticator, Grant
+    from .listener import ConnectionGuard
+    from .service import Service
+    from .session import SessionSettings
+
+log = EventLog("signaling.connect")
+
+PATH = "/ws/connect/"
+CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+MAX_FRAMES_BEFORE_AUTH = 16
+"""Pings and pongs that may come before the token; browsers send none."""
+
+_AUTH_EXPECTED = 'token: expected {"event":"auth","data":{"token":"..."}} as the first message'
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Who may come in, and how many at once."""
+
+    auth_timeout_seconds: float = 5.0
+    max_handshakes: int = 1000
+    max_sockets_per_address: int = 1000
+    allowed_origins: Collection[str] = ()
+
+
+class Door:
+    """Serve `/ws/connect/{role}/{client_id}[/{token}]`.
+
+    A browser cannot read the HTTP status of a failed upgrade, so a refusal comes after it: an `error` event and a
+    close code.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        authenticator: Authenticator,
+        guard: ConnectionGuard,
+        settings: DoorSettings,
+        session_settings: SessionSettings,
+    ) -> None:
+        self._service = service
+        self._authenticator = authenticator
+        self._is_open = isinstance(authenticator, OpenAuthenticator)
+        self._guard = guard
+        self._settings = settings
+        self._session_settings = session_settings
+        self._handshakes = limits.Places(settings.max_handshakes, "clients connecting")
+        self._sockets = limits.Places(settings.max_sockets_per_address, "sockets from this address")
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        """Upgrade, admit and serve one client."""
+        socket = SignalingSocket()
+        if not socket.can_prepare(request):
+            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket only")
+        await socket.prepare(request)
+        try:
+            with self._sockets.hold(client_address(request)):
+                with self._handshakes.hold():
+                    session = await self._admit(request, socket)
+                await session.run()
+        except limits.NoPlaceError as error:
+            await _refuse(socket, ConnectionRefused(ErrorCode.SERVER_FULL, str(error)))
+        except ConnectionRefused as refusal:
+            await _refuse(socket, refusal)
+        return socket
+
+    async def _admit(self, request: web.Request, socket: SignalingSocket) -> Session:
+        grant = await self._grant(request, socket)
+        session = Session(socket, request.transport, grant, self._service, self._session_settings)
+        await self._service.admit(session)
+        self._guard.admitted(request.protocol)
+        return session
+
+    async def _grant(self, request: web.Request, socket: SignalingSocket) -> Grant:
+        # The raw path: a token may hold an encoded slash.
+        role, client_id, token = _split_path(request.rel_url.raw_path)
+        self._check_origin(request)
+        token = token or _bearer(request.headers.get("Authorization", ""))
+        if token is None and not self._is_open:
+            token = await self._first_frame(socket, role)
+        try:
+            return self._authenticator.authenticate(role, client_id, token, time.time())
+        except UnauthorizedError as error:
+            raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"token: {error}") from None
+
+    def _check_origin(self, request: web.Request) -> None:
+        origin = request.headers.get("Origin")
+        host = request.headers.get("Host", "")
+        if origins.is_allowed(origin, host, self._settings.allowed_origins, is_open=self._is_open):
+            return
+        log.info("origin_refused", origin=origin, host=host)
+        raise ConnectionRefused(
+            ErrorCode.FORBIDDEN,
+            "origin: pages from this page's address may not connect here; the server's --allowed-origin allows them",
+        )
+
+    async def _first_frame(self, socket: SignalingSocket, role: Role) -> str:
+        """Return the token of the first message; nothing else is handled before it."""
+        seconds = self._settings.auth_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(MAX_FRAMES_BEFORE_AUTH):
+                    message = await socket.receive()
+                    if message.type is WSMsgType.TEXT:
+                        return _token_of(role, message.data)
+                    if message.type not in (WSMsgType.PING, WSMsgType.PONG):
+                        break
+        except TimeoutError:
+            raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"{_AUTH_EXPECTED} within {seconds:g} s") from None
+        raise ConnectionRefused(ErrorCode.UNAUTHORIZED, _AUTH_EXPECTED)
+
+
+def client_address(request: web.Request) -> str:
+    """Return the key by which a client's sockets are counted; behind a proxy that is the proxy's for all."""
+    return limits.address_key(request.remote)
+
+
+def _split_path(raw_path: str) -> tuple[Role, str, str | None]:
+    parts = [unquote(part) for part in raw_path.removeprefix(PATH).split("/", 2)]
+    role, client_id, token = (*parts, None, None)[:3]
+    if role is None or role not in Role.__members__:
+        raise ConnectionRefused(
+            ErrorCode.BAD_ROLE, "role: expected WEB or DEVICE, as in /ws/connect/WEB/my-id/my-token"
+        )
+    if client_id is None or not CLIENT_ID.fullmatch(client_id):
+        raise ConnectionRefused(
+            ErrorCode.BAD_CLIENT_ID, "client_id: expected 1 to 64 letters, digits, dots, underscores, tildes or dashes"
+        )
+    return Role(role), client_id, token or None
+
+
+def _bearer(header: str) -> str | None:
+    """Return the token of an `Authorization` header (RFC 6750); another scheme may be a proxy's and is no token."""
+    scheme, _, token = header.strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _token_of(role: Role, text: str) -> str:
+    try:
+        _, event = protocol.decode(role, text)
+    except ProtocolError as error:
+        raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"{_AUTH_EXPECTED}; {error.message}") from None
+    if not isinstance(event, protocol.Auth):
+        raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"{_AUTH_EXPECTED}, got {event.event}")
+    return event.token
+
+
+async def _refuse(socket: SignalingSocket, refusal: ConnectionRefused) -> None:
+    log.info("connection_refused", code=refusal.code)
+    with contextlib.suppress(ConnectionError):
+        await socket.send_str(protocol.encode(protocol.Error(code=refusal.code, message=refusal.message)))
+    await socket.close(code=CLOSE_CODES[refusal.code], message=refusal.code.encode())
