@@ -11,18 +11,20 @@ from .errors import (
     DisconnectedError,
     MediaError,
     NoFeedError,
+    ReplacedError,
     RequestTimeoutError,
     ServerError,
     SourceError,
 )
 from .feed import Feed, FeedStats, ReceivedTrack
 from .sources import Media, open_source, open_source_in_thread, read_frame_counter
-from .viewer import Viewer
+from .viewer import DeviceInfo, Viewer
 
 __all__ = [
     "ClientError",
     "ConnectError",
     "Device",
+    "DeviceInfo",
     "DeviceStatus",
     "DisconnectedError",
     "Feed",
@@ -31,6 +33,7 @@ __all__ = [
     "MediaError",
     "NoFeedError",
     "ReceivedTrack",
+    "ReplacedError",
     "RequestTimeoutError",
     "ServerError",
     "SourceError",

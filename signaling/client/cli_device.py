@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .device import Device, DeviceStatus
-from .errors import SourceError
+from .errors import ReplacedError, SourceError
 from .program import (
     EXIT_BAD_SETTING,
     EXIT_FAILED,
@@ -61,6 +61,7 @@ async def run(args: argparse.Namespace) -> int:
             args.server,
             id=args.id,
             token=token_of(args),
+            token_in_url=args.token_in_url,
             media=media,
             codec=codec,
             on_status=status.take if status is not None else None,
@@ -75,6 +76,9 @@ async def run(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     try:
         await until_stopped(device.run())
+    except ReplacedError as error:
+        complain(str(error))
+        return EXIT_FAILED
     finally:
         if status is not None:
             status.end()
@@ -91,6 +95,8 @@ def describe(status: DeviceStatus) -> str:
             parts.append(f"{status.width}x{status.height}")
         parts.append(f"{status.fps or 0:.1f} fps")
         parts.append(megabits(status.bitrate or 0))
+        if not status.wanted:
+            parts.append("nobody watches, nothing is encoded")
     if status.error is not None:
         parts.append(status.error)
     return "  ".join(parts)

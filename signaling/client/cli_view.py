@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_connection_arguments(parser)
     parser.add_argument("--device", metavar="ID", help="watch this device only (default: all that are there)")
     parser.add_argument(
+        "--standing", action="store_true", help="also invite devices that come online later, for as long as this runs"
+    )
+    parser.add_argument(
         "--save",
         type=Path,
         metavar="FILE",
@@ -71,14 +75,21 @@ def _seconds(text: str) -> float:
 async def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit status: 0 only when something was received."""
     configure_logs(args)
+    watch = _Watch(args.save, args.snapshot, args.seconds, quiet=args.quiet)
     try:
-        viewer = Viewer(args.server, device=args.device, token=token_of(args))
+        viewer = Viewer(
+            args.server,
+            device=args.device,
+            token=token_of(args),
+            token_in_url=args.token_in_url,
+            standing=args.standing,
+            on_connection=watch.tell_connection,
+        )
         if args.save is not None:
             check_recording_path(args.save)
     except (ValueError, ClientError) as error:
         complain(str(error))
         return EXIT_BAD_SETTING
-    watch = _Watch(args.save, args.snapshot, args.seconds, quiet=args.quiet)
     try:
         await until_stopped(watch.run(viewer))
     except ClientError as error:
@@ -126,6 +137,11 @@ class _Watch:
         finally:
             if self._line is not None:
                 self._line.end()
+
+    def tell_connection(self, why_not: str | None) -> None:
+        """Say when the server is away and when it is back; pictures may run on meanwhile."""
+        if self._line is not None:
+            self._line.show("the server is back" if why_not is None else f"no server: {why_not}; trying again")
 
     async def _take_feeds(self, viewer: Viewer) -> None:
         while True:
@@ -226,12 +242,22 @@ class _WatchedFeed:
         self.stats: FeedStats | None = None
         self._watch = watch
         self._recorder = Recorder(path, {track.kind for track in feed.tracks}) if path is not None else None
-        wanted = [track for track in (feed.video, feed.audio) if track is not None]
-        self._readers = [asyncio.create_task(self._read(track), name="view-reader") for track in wanted]
+        self._readers = [asyncio.create_task(self._follow(kind), name="view-reader") for kind in ("video", "audio")]
+
+    async def _follow(self, kind: str) -> None:
+        """Read the feed's first track of a kind, and the next one when the device has put another in its place."""
+        before: ReceivedTrack | None = None
+        while self.feed.ended is None:
+            track = self.feed.video if kind == "video" else self.feed.audio
+            if track is None or track is before:
+                await self.feed.changed()
+            else:
+                before = track
+                await self._read(track)
 
     async def _read(self, track: ReceivedTrack) -> None:
         first: float | None = None
-        try:
+        with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
                 self._watch.arrived(frame)
@@ -240,8 +266,6 @@ class _WatchedFeed:
                     first = seconds if first is None else first
                     # A track's own clock begins anywhere; arrival times put picture and sound on one.
                     self._recorder.write(frame, (track.first_arrival or 0.0) + seconds - first)
-        except MediaStreamError:
-            return
 
     async def refresh(self) -> None:
         """Take the numbers of now."""
@@ -251,8 +275,7 @@ class _WatchedFeed:
         """Stop reading and finish the file; raises `ClientError` when that fails."""
         for reader in self._readers:
             reader.cancel()
-        if self._readers:
-            await asyncio.wait(self._readers)
+        await asyncio.wait(self._readers)
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
 

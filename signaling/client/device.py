@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import aiohttp
@@ -15,15 +15,18 @@ from aiortc.mediastreams import MediaStreamTrack
 from signaling.logs import EventLog
 
 from .backoff import Backoff
-from .connection import Address, Connection, random_client_id
-from .errors import ClientError
+from .connection import INTERRUPTED, MOVED, Connection
+from .dial import Address, random_client_id
+from .errors import ClientError, ReplacedError
 from .loopback import gather_loopback, is_loopback
-from .publication import skip_pause
+from .slot import SourceSlot
 from .sources import VIDEO_CODECS, Media
 from .streaming import Streaming
+from .tracks import skip_pause
 
 if TYPE_CHECKING:
-    from .connection import Event
+    from .dial import Dialed, Token
+    from .event import Event
     from .streaming import Numbers
 
 log = EventLog(__name__)
@@ -34,6 +37,10 @@ State = Literal["connecting", "waiting", "joining", "streaming", "reconnecting"]
 
 LEAVE_TIMEOUT_SECONDS = 0.5
 """For saying goodbye: programs are to end within two seconds."""
+MAX_SOURCES = 8
+"""A picture and a sound each are the sixteen tracks that a server takes by default."""
+MAIN_SOURCE = "main"
+"""The name of the source that a device is made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +54,19 @@ class DeviceStatus:
     fps: float | None = None
     bitrate: float | None = None
     """Bits a second on the wire, sound included."""
+    wanted: bool = True
+    """Whether anybody receives anything; otherwise nothing is encoded, though the camera stays open."""
     error: str | None = None
-    """The last thing that went wrong, until something goes right."""
+    """The last thing that went wrong, until something goes right. While streaming: why there is no signalling now."""
 
 
 class Device:
     """Wait for invitations and publish tracks, for ever: reconnect when the server or the network was away.
+
+    Media and signalling are independent. When the socket breaks, pictures run on while it is opened again; when the
+    media connection dies or this machine gets another address, a new one takes its place and viewers see a freeze.
+    After the server was started anew, or was out of reach for too long, the device goes back to the rooms that are
+    still there and waits to be invited to others. What no viewer receives, by the server's word, is not encoded.
 
     A camera loop of your own is a track whose `recv` returns the next picture:
 
@@ -77,7 +91,12 @@ class Device:
     camera in your track's `stop`. With `tracks` instead, the same tracks are used every time: they are not stopped,
     nobody reads them between publications, and they are left to you.
 
-    `codec` (`VP8` or `H264`) is the video codec to send; by default VP8, or what the source is encoded in already.
+    `add_source` and `remove_source` add and take away further cameras or microphones at any time, also while viewers
+    watch: each source is opened, retried after a failure and closed by itself.
+
+    `token` goes into a header, never into the URL unless `token_in_url` says so for the sake of an old server; it
+    may be a function that returns a fresh one. `codec` (`VP8` or `H264`) is the video codec to send; by default VP8,
+    or what the source is encoded in already.
     `on_status` is called with each new `DeviceStatus`. Raises `ValueError` for an address, id or codec that cannot be.
     """
 
@@ -86,7 +105,8 @@ class Device:
         server: str,
         *,
         id: str | None = None,  # noqa: A002 - the protocol's word
-        token: str = "",
+        token: Token = "",
+        token_in_url: bool = False,
         tracks: Iterable[MediaStreamTrack] = (),
         media: MediaFactory | None = None,
         codec: str | None = None,
@@ -98,13 +118,15 @@ class Device:
             raise ValueError("a device needs tracks to publish: pass either tracks=[...] or media=a function")
         if codec is not None and codec not in VIDEO_CODECS:
             raise ValueError(f"codec {codec!r}: expected one of {', '.join(VIDEO_CODECS)}")
-        self._address = Address(server, "DEVICE", id or random_client_id("device"), token)
-        self._media = media
+        self._address = Address(server, "DEVICE", id or random_client_id("device"), token, token_in_url)
+        self._sources: dict[str, MediaFactory] = {MAIN_SOURCE: media or self._rested_tracks}
         self._codec = codec
         self._on_status = on_status
         self._new_backoff = backoff
         self._status = DeviceStatus()
         self._rested_since: float | None = None
+        self._interruption: str | None = None
+        self._rooms: _Rooms | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -117,22 +139,63 @@ class Device:
         """What the device is doing now."""
         return self._status
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources; that of the constructor's `media` or `tracks` is `main`."""
+        return tuple(self._sources)
+
+    def add_source(self, name: str, media: MediaFactory) -> None:
+        """Publish one source more, at once if the device is streaming; `media` is as in the constructor.
+
+        Raises `ValueError` for a name that is taken, or one source too many.
+        """
+        if name in self._sources:
+            raise ValueError(f"source {name!r}: there is one of this name already")
+        if len(self._sources) >= MAX_SOURCES:
+            raise ValueError(f"source {name!r}: a device has at most {MAX_SOURCES} sources")
+        self._sources[name] = media
+        self._notice()
+
+    def remove_source(self, name: str) -> None:
+        """Publish a source no longer, and close it. Raises `ValueError` when there is none of this name."""
+        if name not in self._sources:
+            raise ValueError(f"source {name!r}: expected one of {', '.join(self._sources) or 'none'}")
+        del self._sources[name]
+        self._notice()
+
+    def network_changed(self) -> None:
+        """Take a new path for the media: call it when you know that this machine's network is another one now.
+
+        Otherwise it is noticed by itself: at once when signalling comes back from another address, or else within
+        some ten seconds. The feed goes on.
+        """
+        if self._rooms is not None:
+            self._rooms.move("the network has changed")
+
     async def run(self) -> None:
-        """Serve invitations until cancelled."""
+        """Serve invitations until cancelled; raise `ReplacedError` when another device has taken over this id."""
         if is_loopback(self._address.server):
             gather_loopback()
         loop = asyncio.get_running_loop()
         backoff = self._new_backoff()
+        last: _Last | None = None
         async with aiohttp.ClientSession() as http:
             while True:
                 began = loop.time()
                 try:
-                    await self._serve(http)
-                except ClientError as error:
-                    delay = backoff.next(loop.time() - began)
-                    log.info("device_disconnected", device=self.id, reason=error, retry_seconds=round(delay, 1))
+                    last = await self._serve(http, last)
+                    error: ClientError = last.error
+                except ClientError as failure:
+                    error = failure
+                if isinstance(error, ReplacedError):
                     self._show(DeviceStatus("reconnecting", error=str(error)))
-                    await asyncio.sleep(delay)
+                    raise error
+                if last is not None and last.successor is not None:
+                    continue  # the server is there and waits
+                delay = backoff.next(loop.time() - began)
+                log.info("device_disconnected", device=self.id, reason=error, retry_seconds=round(delay, 1))
+                self._show(DeviceStatus("reconnecting", error=str(error)))
+                await asyncio.sleep(delay)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(), name="device")
@@ -141,38 +204,54 @@ class Device:
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, ReplacedError):
                 await self._task
             self._task = None
 
-    async def _serve(self, http: aiohttp.ClientSession) -> None:
-        connection = await Connection.open(http, self._address)
+    async def _serve(self, http: aiohttp.ClientSession, last: _Last | None) -> _Last:
+        """Serve one session until the server gives it up; return what is left of it."""
+        successor = last.take_successor() if last is not None else None
+        connection = await Connection.open(http, self._address, successor)
         log.info("device_connected", device=self.id)
+        self._interruption = None
         self._show(DeviceStatus("waiting"))
-        rooms = _Rooms(self, connection)
+        rooms = self._rooms = _Rooms(self, connection)
         try:
+            if last is not None:
+                rooms.go_back(last.joins)
             while True:
                 await rooms.handle(await connection.next_event())
+        except ClientError as error:
+            return _Last(error, connection.take_successor(), rooms.joins)
         finally:
+            self._rooms = None
             await rooms.leave()
             await connection.close()
 
-    async def open_media(self) -> Media:
-        """Return the tracks for one publication; raise `SourceError`, or whatever the user's function does."""
-        if self._media is None:
-            if self._rested_since is not None:
-                rested = asyncio.get_running_loop().time() - self._rested_since
-                for track in self._tracks:
-                    skip_pause(track, rested)
-            return Media(self._tracks)
-        opened = self._media()
-        if inspect.isawaitable(opened):
-            opened = await opened
-        return opened if isinstance(opened, Media) else Media(tuple(opened))
+    # --- for the parts of a device ------------------------------------------------------------------------------------
 
-    async def close_media(self, media: Media) -> None:
-        """End what `open_media` returned; the user's own tracks only come to rest."""
-        if self._media is None:
+    def open_slot(self, name: str, on_change: Callable[[], None]) -> SourceSlot:
+        """Begin to open a source."""
+        factory = self._sources[name]
+
+        async def open_media() -> Media:
+            opened = factory()
+            if inspect.isawaitable(opened):
+                opened = await opened
+            return opened if isinstance(opened, Media) else Media(tuple(opened))
+
+        return SourceSlot(name, open_media, self._close_media, on_change)
+
+    def _rested_tracks(self) -> Media:
+        if self._rested_since is not None:
+            rested = asyncio.get_running_loop().time() - self._rested_since
+            for track in self._tracks:
+                skip_pause(track, rested)
+        return Media(self._tracks)
+
+    async def _close_media(self, media: Media) -> None:
+        """End what a source has opened; the user's own tracks only come to rest."""
+        if self._tracks and media.tracks == self._tracks:
             self._rested_since = asyncio.get_running_loop().time()
         else:
             await media.close()
@@ -185,11 +264,20 @@ class Device:
     def show_numbers(self, room: int, numbers: Numbers) -> None:
         """Take the numbers of the last second into the status."""
         width, height = numbers.size or (None, None)
-        self._show(DeviceStatus("streaming", room, width, height, numbers.fps, numbers.bitrate))
+        status = DeviceStatus("streaming", room, width, height, numbers.fps, numbers.bitrate, numbers.wanted)
+        self._show(replace(status, error=self._interruption))
 
     def show_state(self, state: State, room: int | None = None, error: str | None = None) -> None:
         """Change the state; the numbers are gone with the old one."""
         self._show(DeviceStatus(state, room, error=error))
+
+    def show_interruption(self, reason: str | None) -> None:
+        """Take into the status that the socket broke, or, with None, that there is one again."""
+        self._interruption = reason
+        if self._status.state == "waiting" and reason is not None:
+            self._show(DeviceStatus("reconnecting", error=reason))
+        elif self._status.state == "reconnecting" and reason is None:
+            self._show(DeviceStatus("waiting"))
 
     def _show(self, status: DeviceStatus) -> None:
         if status != self._status:
@@ -197,14 +285,33 @@ class Device:
             if self._on_status is not None:
                 self._on_status(status)
 
+    def _notice(self) -> None:
+        if self._rooms is not None:
+            self._rooms.notice()
+
+
+class _Last:
+    """What is left of a session that is over."""
+
+    def __init__(self, error: ClientError, successor: Dialed | None, joins: Mapping[int, dict[str, Any]]) -> None:
+        self.error = error
+        self.successor = successor
+        self.joins = dict(joins)
+
+    def take_successor(self) -> Dialed | None:
+        """Return the socket of the session that followed, once."""
+        successor, self.successor = self.successor, None
+        return successor
+
 
 class _Rooms:
-    """What one connection of a device is doing: the rooms it joined and the task that streams to them."""
+    """What one session of a device is doing: the rooms it joined and the task that streams to them."""
 
     def __init__(self, device: Device, connection: Connection) -> None:
+        self.joins: dict[int, dict[str, Any]] = {}
+        """What was sent to join, by room."""
         self._device = device
         self._connection = connection
-        self._joined: set[int] = set()
         self._streaming: Streaming | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -220,37 +327,70 @@ class _Rooms:
             case "connection_lost":
                 if self._streaming is not None:
                     self._streaming.lose()
+            case "tracks_wanted":
+                if self._streaming is not None:
+                    self._streaming.want(event.texts("tracks"))
             case "error":
                 log.warning("server_error", device=self._device.id, error=event.error())
+            case "resumed":
+                self._device.show_interruption(None)
+            case _ if event.name == INTERRUPTED:
+                self._device.show_interruption(event.text("reason"))
+            case _ if event.name == MOVED:
+                self.move("this machine has another address")
             case _:
                 pass  # events that this version does not know must not break it
 
+    def notice(self) -> None:
+        """Look again at the device's sources."""
+        if self._streaming is not None:
+            self._streaming.notice()
+
+    def move(self, reason: str) -> None:
+        """Take a new path for the media."""
+        if self._streaming is not None:
+            self._streaming.move(reason)
+
+    def go_back(self, joins: Mapping[int, dict[str, Any]]) -> None:
+        """Publish again to the rooms of a session that was lost; some of them may have outlived it."""
+        if joins:
+            self._start(dict(joins), again=True)
+
+    @property
+    def _busy(self) -> bool:
+        return self._task is not None and not self._task.done()
+
     async def _invited(self, room: int, inviter: Any) -> None:  # noqa: ANN401 - is handed back as it came
-        busy = self._task is not None and not self._task.done()
-        if busy and room in self._joined:
+        if self._busy and room in self.joins:
             return  # invited again by somebody who cannot know that we are on our way
-        if not busy:
-            self._joined.clear()
-        self._joined.add(room)
         join = {"room_id": room, "inviter": inviter}
-        if busy:
+        if self._busy:
+            self.joins[room] = join
             await self._join_another(room, join)
             return
         log.info("device_invited", device=self._device.id, room=room)
-        self._device.show_state("joining", room)
-        self._streaming = Streaming(self._device, self._connection, join)
-        self._task = asyncio.create_task(self._streaming.run(), name="device-streaming")
+        self._start({room: join})
+
+    def _start(self, joins: dict[int, dict[str, Any]], *, again: bool = False) -> None:
+        self.joins = joins
+        self._device.show_state("joining", next(iter(joins)))
+        self._streaming = Streaming(self._device, self._connection, joins, again=again)
+        self._task = asyncio.create_task(self._stream(self._streaming), name="device-streaming")
+
+    async def _stream(self, streaming: Streaming) -> None:
+        if await streaming.run():
+            self.joins = {}  # it has left them
 
     async def _join_another(self, room: int, join: dict[str, Any]) -> None:
         try:
             await self._connection.request("join_as_publisher", join, "joined_as_publisher")
         except ClientError as error:
-            self._joined.discard(room)
+            self.joins.pop(room, None)
             log.warning("join_failed", device=self._device.id, room=room, error=error)
 
     async def leave(self) -> None:
         """Stop streaming and say so, if the connection still stands."""
-        if self._task is not None and not self._task.done():
+        if self._busy and self._connection.online:
             # While the media still flows: viewers are to hear that it left, not that it was lost.
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
@@ -259,7 +399,7 @@ class _Rooms:
 
     async def _end(self) -> None:
         task, self._task, self._streaming = self._task, None, None
-        self._joined.clear()
+        self.joins = {}
         if task is not None:
             task.cancel()
             await asyncio.wait([task])

@@ -15,6 +15,10 @@ class DisconnectedError(ClientError):
     """The signalling connection has ended, so the request cannot be answered."""
 
 
+class ReplacedError(DisconnectedError):
+    """Another client has connected under this client's id; trying again would only drive that one out in turn."""
+
+
 class RequestTimeoutError(ClientError):
     """The server did not answer a request in time."""
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aiortc import RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
+from .errors import ClientError, MediaError
 from .peer import close_peer_connection
+from .tracklist import offered_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiortc import RTCPeerConnection
+
+    from .tracklist import OfferedTrack
 
 VIDEO_QUEUE_FRAMES = 10
 """Decoded pictures kept for a slow reader: a third of a second, 14 MB at 720p."""
@@ -56,13 +62,14 @@ class FeedStats:
 class ReceivedTrack(MediaStreamTrack):
     """A received track, decoded. It is read all the time, and keeps only the newest frames for `recv`.
 
-    aiortc's own remote tracks keep every frame for a reader that may never come.
+    aiortc's own remote tracks keep every frame for a reader that may never come. And this one outlives them: when
+    the media connection is replaced it goes on, its timestamps too.
     """
 
-    def __init__(self, source: MediaStreamTrack, *, codec: str | None, label: str | None) -> None:
+    def __init__(self, source: MediaStreamTrack, *, id: str, codec: str | None, label: str | None) -> None:  # noqa: A002 - aiortc's word
         super().__init__()
         self.kind = source.kind
-        self._id = source.id
+        self._id = id
         self.codec = codec
         """Codec name as in SDP, where the server told it."""
         self.label = label
@@ -74,11 +81,16 @@ class ReceivedTrack(MediaStreamTrack):
         """Width and height in pixels of the newest picture."""
         self.first_arrival: float | None = None
         """Event loop time of the first frame: what puts the tracks of a feed on one time line."""
-        self._source = source
+        self._source: MediaStreamTrack | None = source
         self._arrivals: deque[float] = deque(maxlen=MAX_ARRIVALS)
         self._queue: deque[VideoFrame | AudioFrame] = deque()
         self._limit = VIDEO_QUEUE_FRAMES if self.kind == "video" else AUDIO_QUEUE_FRAMES
         self._news = asyncio.Event()
+        self._last: tuple[float, float] | None = None
+        """Arrival and timestamp, both in seconds, of the newest frame."""
+        self._shift = 0
+        """Added to timestamps, in their own units: every media connection begins at zero."""
+        self._shift_due = False
         self._pump = asyncio.create_task(self._read(), name="received-track")
 
     async def recv(self) -> Any:  # noqa: ANN401 - a VideoFrame or an AudioFrame, by kind
@@ -97,6 +109,16 @@ class ReceivedTrack(MediaStreamTrack):
             return 0.0
         return (len(recent) - 1) / (recent[-1] - recent[0])
 
+    def switch(self, source: MediaStreamTrack | None) -> None:
+        """Go on with another source, or wait for one."""
+        if source is self._source:
+            return
+        self._pump.cancel()
+        self._source = source
+        self._shift_due = True
+        if source is not None and self.readyState == "live":
+            self._pump = asyncio.create_task(self._read(), name="received-track")
+
     def stop(self) -> None:
         """End the track; frames that are there can still be read. Idempotent."""
         super().stop()
@@ -104,18 +126,18 @@ class ReceivedTrack(MediaStreamTrack):
         self._news.set()
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                frame = await self._source.recv()
+        """Take what comes. A source that ends does so with its connection; whether the track has, the feed knows."""
+        loop, source = asyncio.get_running_loop(), self._source
+        with contextlib.suppress(MediaStreamError):
+            while source is not None:
+                frame = await source.recv()
                 if isinstance(frame, VideoFrame | AudioFrame):
                     self._take(frame, loop.time())
-        except MediaStreamError:
-            self.stop()
 
     def _take(self, frame: VideoFrame | AudioFrame, now: float) -> None:
         if self.first_arrival is None:
             self.first_arrival = now
+        self._keep_time(frame, now)
         self.frames += 1
         self._arrivals.append(now)
         if isinstance(frame, VideoFrame):
@@ -126,9 +148,22 @@ class ReceivedTrack(MediaStreamTrack):
         self._queue.append(frame)
         self._news.set()
 
+    def _keep_time(self, frame: VideoFrame | AudioFrame, now: float) -> None:
+        if frame.pts is None or not frame.time_base:
+            return
+        if self._shift_due and self._last is not None:
+            arrival, seconds = self._last
+            self._shift = round((seconds + now - arrival) / frame.time_base) - frame.pts
+        self._shift_due = False
+        frame.pts += self._shift
+        self._last = now, float(frame.pts * frame.time_base)
+
 
 class Feed:
     """One device's publication as a viewer receives it: `tracks`, `video` and `audio`, `stats()`.
+
+    Tracks come and go as the device adds and removes them: `changed` returns when they have. While the media
+    connection is replaced, after a loss or a change of network, the tracks freeze and then go on.
 
     `ended` is None while it lasts, then why it does not: one of the protocol's reasons for `stop_listening`, or what
     went wrong here.
@@ -139,8 +174,12 @@ class Feed:
         self.device = device
         self.tracks: tuple[ReceivedTrack, ...] = ()
         self.ended: str | None = None
-        self._described = described
+        self.paused: tuple[str, ...] = ()
+        """The kinds, `audio` and `video`, that the server was asked not to send for now."""
+        self._described = dict(described)
+        self._change = asyncio.Event()
         self._peer: RTCPeerConnection | None = None
+        self._answering = asyncio.Lock()
         self._bytes: deque[tuple[float, int]] = deque(maxlen=round(RATE_WINDOW_SECONDS / SAMPLE_SECONDS) + 1)
         self._sampler: asyncio.Task[None] | None = None
 
@@ -154,16 +193,86 @@ class Feed:
         """The first audio track."""
         return next((track for track in self.tracks if track.kind == "audio"), None)
 
-    def attach(self, peer: RTCPeerConnection) -> None:
-        """Take the peer connection whose tracks these will be; before its remote description is set."""
+    @property
+    def offered(self) -> tuple[Mapping[str, Any], ...]:
+        """What the server said that the device publishes: `id`, `kind`, `codec` and `label` of each track."""
+        return tuple(self._described.values())
+
+    async def changed(self) -> None:
+        """Return when `tracks`, `paused` or `ended` has changed; at once when the feed has ended."""
+        if self.ended is None:
+            await self._change.wait()
+
+    def notify(self) -> None:
+        """Wake those who wait in `changed`."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def describe(self, described: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what the server says of the tracks, by their ids."""
+        self._described.update(described)
+
+    @property
+    def peer(self) -> RTCPeerConnection | None:
+        """The media connection of now."""
+        return self._peer
+
+    async def attach(self, peer: RTCPeerConnection) -> None:
+        """Take a new media connection, in the place of the one that was lost if there was one."""
+        await self.detach()
         self._peer = peer
-        peer.on("track", self._add_track)
         self._sampler = asyncio.create_task(self._sample(peer), name="feed-sampler")
 
-    def _add_track(self, track: MediaStreamTrack) -> None:
-        about = self._described.get(track.id, {})
-        received = ReceivedTrack(track, codec=about.get("codec"), label=about.get("label"))
-        self.tracks = (*self.tracks, received)
+    async def detach(self) -> None:
+        """Close the media connection; the tracks wait for another."""
+        if self._sampler is not None:
+            self._sampler.cancel()
+        self._bytes.clear()
+        peer, self._peer = self._peer, None
+        for track in self.tracks:
+            track.switch(None)
+        if peer is not None:
+            await close_peer_connection(peer)
+
+    async def answer(self, sdp: str) -> str:
+        """Return the answer to an offer of the server, its tracks being ours from now on; raises `MediaError`."""
+        async with self._answering:
+            peer = self._peer
+            if peer is None or self.ended is not None:
+                raise MediaError("the feed has ended")
+            try:
+                offered = offered_tracks(sdp)
+                await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+                self._follow(peer, offered)
+                await peer.setLocalDescription(await peer.createAnswer())
+            except ClientError:
+                raise
+            except Exception as error:
+                # aiortc raises several unrelated types for what it cannot receive; codecs it lacks are the usual cause.
+                raise MediaError(f"the server's offer cannot be answered: {error}") from error
+            return str(peer.localDescription.sdp)
+
+    def _follow(self, peer: RTCPeerConnection, offered: list[OfferedTrack]) -> None:
+        """Make `tracks` those of the offer; what is in both goes on."""
+        sources = {transceiver.mid: transceiver.receiver.track for transceiver in peer.getTransceivers()}
+        kept = {track.id: track for track in self.tracks}
+        tracks: list[ReceivedTrack] = []
+        for each in offered:
+            source = sources.get(each.mid)
+            if source is None:
+                continue
+            track = kept.pop(each.id, None)
+            if track is None or track.kind != each.kind:
+                about = self._described.get(each.id, {})
+                track = ReceivedTrack(
+                    source, id=each.id, codec=about.get("codec", each.codec), label=about.get("label")
+                )
+            track.switch(source)
+            tracks.append(track)
+        for gone in kept.values():
+            gone.stop()
+        self.tracks = tuple(tracks)
+        self.notify()
 
     async def stats(self) -> FeedStats:
         """Return how the feed arrives."""
@@ -210,9 +319,7 @@ class Feed:
         """End the tracks and the connection; what was decoded can still be read. Idempotent."""
         if self.ended is None:
             self.ended = reason
-        if self._sampler is not None:
-            self._sampler.cancel()
         for track in self.tracks:
             track.stop()
-        if self._peer is not None:
-            await close_peer_connection(self._peer)
+        self.notify()
+        await self.detach()

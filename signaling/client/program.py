@@ -39,6 +39,11 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         "--token", help=f"auth token; better given as {TOKEN_VARIABLE}, where other users do not see it"
     )
     parser.add_argument(
+        "--token-in-url",
+        action="store_true",
+        help="send the token in the URL, where proxies log it, and not in a header: for servers that know no other way",
+    )
+    parser.add_argument(
         "--log-level",
         choices=LEVELS,
         default=os.environ.get(LOG_LEVEL_VARIABLE, "").lower() or "error",

@@ -1,154 +1,151 @@
-"""One publication of a device: its tracks, its peer connection, its numbers."""
+"""One peer connection of a device: its tracks, which may change while it stands, and its numbers."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiortc import RTCSessionDescription
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack, VideoStreamTrack
-from av.video.frame import VideoFrame
 
-from signaling.logs import EventLog
-
-from .container import ContainerTrack
 from .errors import MediaError
 from .peer import close_peer_connection, codec_capabilities, new_peer_connection, wait_connected
+from .tracks import BorrowedTrack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiortc import RTCPeerConnection
+    from aiortc import RTCPeerConnection, RTCRtpTransceiver
 
     from .connection import Connection
+    from .tracks import SourceTrack
 
-log = EventLog(__name__)
-
-
-class BorrowedTrack(MediaStreamTrack):
-    """Stand in for a track in one publication, counting what passes.
-
-    Peer connections stop the tracks they send; this one ends alone, so that the track behind it can be published
-    again. Nobody reads that track meanwhile, so a camera behind it rests.
-    """
-
-    def __init__(self, source: MediaStreamTrack) -> None:
-        super().__init__()
-        self.kind = source.kind
-        self._id = source.id
-        self.frames = 0
-        """Frames or packets passed on."""
-        self.size: tuple[int, int] | None = source.size if isinstance(source, ContainerTrack) else None
-        """Width and height in pixels."""
-        self.exhausted = False
-        """Whether the source has ended, rather than this publication of it."""
-        self.failure: str | None = None
-        """What the track raised, if it did not end in good order."""
-        self._source = source
-
-    @property
-    def codec(self) -> str | None:
-        """The codec that has to be negotiated, where the source is encoded already."""
-        return self._source.codec if isinstance(self._source, ContainerTrack) else None
-
-    async def recv(self) -> Any:  # noqa: ANN401 - aiortc's tracks yield frames or packets
-        """Return the source's next frame or packet; raise `MediaStreamError` after `stop` or at its end."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        try:
-            data = await self._source.recv()
-        except MediaStreamError:
-            self.exhausted = True
-            self.stop()
-            raise
-        except Exception as error:
-            # A user's camera loop may raise anything; aiortc would go on as if nothing had happened.
-            self.failure = f"the {self.kind} track failed: {type(error).__name__}: {error}"
-            log.bug("track_failed", error, kind=self.kind)
-            self.exhausted = True
-            self.stop()
-            raise MediaStreamError from error
-        self.frames += 1
-        if isinstance(data, VideoFrame):
-            self.size = data.width, data.height
-        return data
+MEDIA_SILENCE_SECONDS = 10.0
+"""The server reports every second on what it receives. Without a word for so long the path is gone: ICE itself takes
+30 s to notice (RFC 7675), and until then viewers would see nothing."""
+MAX_TRANSCEIVERS = 12
+"""A removed track leaves its m-line behind; beyond this many a new peer connection is cheaper than a longer SDP."""
 
 
-def skip_pause(track: MediaStreamTrack, seconds: float) -> None:
-    """Tell one of aiortc's self-timed tracks that it has rested, lest it bursts out `seconds` of missed frames."""
-    if isinstance(track, VideoStreamTrack | AudioStreamTrack) and hasattr(track, "_start"):
-        track._start += seconds  # noqa: SLF001 - aiortc's only handle on the pace that `next_timestamp` keeps
+class _Sender(NamedTuple):
+    transceiver: RTCRtpTransceiver
+    track: BorrowedTrack
 
 
 class Publication:
-    """Send tracks to the server over one peer connection. Single use: `start`, `wait`, `close`."""
+    """Send tracks to the server over one peer connection. Single use: `start`, `change`, `wait`, `close`."""
 
-    def __init__(self, connection: Connection, tracks: Sequence[MediaStreamTrack], codec: str | None) -> None:
-        self.tracks = tuple(BorrowedTrack(track) for track in tracks)
+    def __init__(self, connection: Connection, sources: Sequence[SourceTrack], codec: str | None) -> None:
         self.bytes_sent = 0
         self._connection = connection
         self._codec = codec
         self._peer: RTCPeerConnection = new_peer_connection(connection.welcome.data)
+        self._senders: dict[SourceTrack, _Sender] = {}
         self._changed = asyncio.Event()
-        self._lost = False
+        self._lost: str | None = None
+        self._bytes_received = 0
+        self._heard_at = asyncio.get_running_loop().time()
+        self._sent_when_heard = 0
+        for source in sources:
+            self._add(source)
+
+    @property
+    def sources(self) -> tuple[SourceTrack, ...]:
+        """What is being sent."""
+        return tuple(self._senders)
+
+    def can_change(self, sources: Sequence[SourceTrack]) -> bool:
+        """Return whether `change` would still be cheaper than a new connection."""
+        added = sum(source not in self._senders for source in sources)
+        return len(self._peer.getTransceivers()) + added <= MAX_TRANSCEIVERS
 
     async def start(self) -> None:
-        """Offer, take the answer, and return when media flows; raise `ClientError`."""
-        for track in self.tracks:
-            track.on("ended", self._changed.set)
-            transceiver = self._peer.addTransceiver(track, direction="sendonly")
-            codec = track.codec or (self._codec if track.kind == "video" else None)
-            if codec is not None:
-                transceiver.setCodecPreferences(codec_capabilities(track.kind, codec))
+        """Offer, and return when media can flow; raises `ClientError`."""
+        await self._negotiate()
+        self._peer.on("connectionstatechange", self._changed.set)
+        await wait_connected(self._peer)
+        self._heard_at = asyncio.get_running_loop().time()
+
+    async def change(self, sources: Sequence[SourceTrack]) -> None:
+        """Send these tracks from now on, on the same connection; raises `ClientError`, which ends its use."""
+        removed = [self._senders.pop(source) for source in self.sources if source not in sources]
+        for sender in removed:
+            sender.transceiver.direction = "inactive"
+            sender.track.rest()
+        for source in sources:
+            if source not in self._senders:
+                self._add(source)
+        await self._negotiate()
+        for sender in removed:
+            await sender.transceiver.sender.stop()
+
+    def _add(self, source: SourceTrack) -> None:
+        track = BorrowedTrack(source)
+        transceiver = self._peer.addTransceiver(track, direction="sendonly")
+        codec = source.codec or (self._codec if source.kind == "video" else None)
+        if codec is not None:
+            transceiver.setCodecPreferences(codec_capabilities(source.kind, codec))
+        self._senders[source] = _Sender(transceiver, track)
+
+    async def _negotiate(self) -> None:
         await self._peer.setLocalDescription(await self._peer.createOffer())
         offer = {"type": "offer", "sdp": self._peer.localDescription.sdp}
         answer = await self._connection.request("offer_from_device", offer, "answer_to_client")
-        self._peer.on("connectionstatechange", self._changed.set)
         try:
             await self._peer.setRemoteDescription(RTCSessionDescription(answer.text("sdp"), "answer"))
         except Exception as error:
             # aiortc raises several unrelated types for an answer that it cannot use.
             raise MediaError(f"the server's answer cannot be used: {error}") from error
-        await wait_connected(self._peer)
 
-    def lose(self) -> None:
-        """Say that the server has given up this media connection."""
-        self._lost = True
+    def lose(self, reason: str) -> None:
+        """Say why this connection is of no more use."""
+        self._lost = reason
+        self._changed.set()
+
+    def notice(self) -> None:
+        """End a `wait`: there is something to do."""
         self._changed.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or earlier when something ended."""
-        self._changed.clear()
-        if self.ended or self.lost:
-            return
+        """Return after `seconds`, or earlier when there is something to look at."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
-            await self._update_bytes()
+            await self._count()
+        self._changed.clear()
 
     @property
-    def ended(self) -> bool:
-        """Whether every source has come to its end."""
-        return all(track.exhausted for track in self.tracks)
+    def loss(self) -> str | None:
+        """Why the media connection is gone, if it is; also when aiortc has given a track up (its encoder failed)."""
+        if self._lost is not None:
+            return self._lost
+        if self._peer.connectionState in {"failed", "closed"}:
+            return "the media connection was lost"
+        for source, sender in self._senders.items():
+            if sender.track.readyState != "live" and not source.exhausted:
+                return f"the {source.kind} could not be encoded"
+        return None
 
-    @property
-    def lost(self) -> bool:
-        """Whether the media connection is gone, or aiortc has given a track up (its encoder failed, say)."""
-        given_up = any(track.readyState != "live" and not track.exhausted for track in self.tracks)
-        return self._lost or given_up or self._peer.connectionState in {"failed", "closed"}
-
-    @property
-    def failure(self) -> str | None:
-        """What a track raised, if one did."""
-        return next((track.failure for track in self.tracks if track.failure), None)
+    def rest(self) -> None:
+        """Leave the sources to the connection that follows; this one stands until it is closed."""
+        for sender in self._senders.values():
+            sender.track.rest()
 
     async def close(self) -> None:
         """Close the peer connection; the tracks behind it are left as they are."""
-        for track in self.tracks:
-            track.stop()
+        for sender in self._senders.values():
+            sender.track.stop()
         await close_peer_connection(self._peer)
 
-    async def _update_bytes(self) -> None:
+    async def _count(self) -> None:
+        """Take the numbers, and note the silence of a path that has died."""
         report = await self._peer.getStats()
-        self.bytes_sent = sum(each.bytesSent for each in report.values() if each.type == "transport")
+        transports = [each for each in report.values() if each.type == "transport"]
+        self.bytes_sent = sum(each.bytesSent for each in transports)
+        received = sum(each.bytesReceived for each in transports)
+        now = asyncio.get_running_loop().time()
+        unheard = self.bytes_sent > self._sent_when_heard
+        if received != self._bytes_received or not unheard:
+            self._bytes_received, self._heard_at, self._sent_when_heard = received, now, self.bytes_sent
+        elif now - self._heard_at > MEDIA_SILENCE_SECONDS:
+            self.lose(f"nothing came from the server's media port for {MEDIA_SILENCE_SECONDS:.0f} s")

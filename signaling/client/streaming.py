@@ -1,4 +1,9 @@
-"""What a device does from an invitation until it is told to stop: join, publish, publish again after a loss."""
+"""What a device does from an invitation until it is told to stop: join, publish, and keep that up.
+
+One loop compares what the sources have with what is being sent and makes up the difference: a source that was added
+or has failed changes the tracks of the connection, a connection that was lost is replaced by a new one. The server
+keeps the feed's id throughout, so viewers see a freeze and not an end.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .device import Device
-    from .sources import Media
+    from .slot import SourceSlot
+    from .tracks import SourceTrack
 
 log = EventLog(__name__)
 
@@ -33,34 +39,69 @@ class Numbers(NamedTuple):
     size: tuple[int, int] | None
     fps: float
     bitrate: float
+    wanted: bool
 
 
 class Streaming:
-    """Serve one invitation; ends when the source does, or the server refuses for good. Cancel it to stop."""
+    """Serve an invitation; ends when the sources do, or the server refuses for good. Cancel it to stop.
 
-    def __init__(self, device: Device, connection: Connection, join: Mapping[str, Any]) -> None:
+    `joins` is what to send as `join_as_publisher`, by room. With `again` these are rooms of a session that was lost,
+    which may have gone too.
+    """
+
+    def __init__(
+        self, device: Device, connection: Connection, joins: Mapping[int, Mapping[str, Any]], *, again: bool = False
+    ) -> None:
         self._device = device
         self._connection = connection
-        self._join = join
-        self._room: int = join["room_id"]
-        self._joined = False
+        self._joins: dict[int, Mapping[str, Any]] = dict(joins)
+        self._again = again
+        self._joined: set[int] = set()
         self._offered = False
         self._publication: Publication | None = None
+        self._slots: dict[str, SourceSlot] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        """Sources that were taken away; their threads may take a second to end."""
+        self._news = asyncio.Event()
         self._backoff = Backoff()
+        self._published_at = 0.0
+
+    # --- what the server or the device's owner says -----------------------------------------------------------------
 
     def lose(self) -> None:
-        """Say that the server has given up the media connection: it wants a new offer."""
+        """Say that the server has given up the media connection, and with it the feed: it wants a new offer."""
         self._offered = False
-        if self._publication is not None:
-            self._publication.lose()
+        self.move("the server has lost the media connection")
+        for track in self._tracks():
+            track.wanted = True  # of a new feed nobody has said what is wanted
 
-    async def run(self) -> None:
-        """Join and publish until there is nothing more to send."""
+    def move(self, reason: str) -> None:
+        """Replace the media connection; the feed goes on."""
+        if self._publication is not None:
+            self._publication.lose(reason)
+
+    def want(self, wanted: tuple[str, ...]) -> None:
+        """Send these tracks, by their ids, and encode no others."""
+        for track in self._tracks():
+            track.wanted = track.id in wanted
+
+    def notice(self) -> None:
+        """Look again at what the sources have, and which there are."""
+        self._news.set()
+        if self._publication is not None:
+            self._publication.notice()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> bool:
+        """Join and publish until there is nothing more to send; return False when the session was lost before that."""
         try:
-            while not await self._published_to_the_end():
-                pass
+            try:
+                await self._stream()
+            finally:
+                await self._close()
         except DisconnectedError:
-            return  # the connection's owner learns it too, and reconnects
+            return False  # the connection's owner learns it too, and reconnects
         except ClientError as error:
             log.warning("device_not_streaming", device=self._device.id, reason=error)
             await self._leave()
@@ -68,99 +109,170 @@ class Streaming:
         else:
             await self._leave()
             self._device.show_state("waiting")
-
-    async def _published_to_the_end(self) -> bool:
-        """Publish once; return False, after a pause, when it makes sense to do so again."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            await self._publish()
-        except ClientError as error:
-            if not self._passes(error):
-                raise
-            self._device.show_state("joining", self._room, str(error))
-            log.info("device_publishing_again", device=self._device.id, reason=error)
-            await self._withdraw()
-            await asyncio.sleep(self._backoff.next(loop.time() - began))
-            return False
         return True
 
-    def _passes(self, error: ClientError) -> bool:
-        """Return whether it makes sense to try again for the same invitation."""
-        if isinstance(error, ServerError):
-            return error.code in TRY_AGAIN_CODES
-        if isinstance(error, SourceError):
-            return self._joined  # it has worked once: a camera that was unplugged, a stream that broke off
-        return isinstance(error, MediaError | RequestTimeoutError)
+    async def _stream(self) -> None:
+        if self._again:
+            # A camera is not switched on for a room that may not be there any more.
+            await self._join()
+        await self._open_sources()
+        if not self._again:
+            await self._join()
+        while self._joined:
+            self._update_slots()
+            tracks = self._tracks()
+            if tracks:
+                await self._send(tracks)
+            elif await self._is_at_the_end():
+                return
 
-    async def _publish(self) -> None:
-        """Publish once. Returns at the source's end; raises `ClientError`, which includes a lost connection."""
-        # Before joining: a device whose camera does not open had better not be in the room.
-        media = await self._open_media()
-        try:
-            if not self._joined:
-                await self._connection.request("join_as_publisher", self._join, "joined_as_publisher")
-                self._joined = True
-            publication = Publication(self._connection, media.tracks, self._device.codec)
-            self._publication = publication
-            try:
-                self._offered = True
-                await publication.start()
-                log.info("device_streaming", device=self._device.id, room=self._room)
-                await self._watch(publication)
-                # While the connection stands: viewers are to hear that it is over, not that it was lost.
-                await self._withdraw()
-            finally:
-                self._publication = None
-                await publication.close()
-            if publication.failure is not None:
-                raise SourceError(publication.failure)
-            if media.live:
-                raise media.error or SourceError("the live source ended")
-            if media.error is not None:
-                log.warning("device_source_failed", device=self._device.id, reason=media.error)
-        finally:
-            await self._device.close_media(media)
+    async def _open_sources(self) -> None:
+        """Open what there is, before joining: a device without a camera had better not be in the room."""
+        self._update_slots()
+        if not self._slots:
+            raise SourceError("the device has no source: add one")
+        await asyncio.gather(*(slot.tried.wait() for slot in self._slots.values()))
+        errors = [slot.error for slot in self._slots.values() if slot.error is not None]
+        if errors and not self._tracks() and not self._again:
+            raise errors[0]
 
-    async def _open_media(self) -> Media:
+    def _update_slots(self) -> None:
+        """Follow the device's sources; a source that was taken away is closed by and by."""
+        for name in self._device.sources:
+            if name not in self._slots:
+                self._slots[name] = self._device.open_slot(name, self.notice)
+        for name in [name for name in self._slots if name not in self._device.sources]:
+            task = asyncio.create_task(self._slots.pop(name).close(), name="source-slot-close")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _tracks(self) -> list[SourceTrack]:
+        return [track for slot in self._slots.values() for track in slot.tracks]
+
+    async def _is_at_the_end(self) -> bool:
+        """Return whether all sources have ended; otherwise say why nothing is sent and wait until something is."""
+        await self._unpublish()
+        if all(slot.ended for slot in self._slots.values()):
+            return True
+        error = next((slot.error for slot in self._slots.values() if slot.error is not None), None)
+        self._device.show_state("joining", self._room, str(error) if error is not None else None)
+        await self._news.wait()
+        self._news.clear()
+        return False
+
+    async def _send(self, tracks: list[SourceTrack]) -> None:
+        """Bring the connection up to date, then send for a second; what passes is tried again after a pause."""
         try:
-            media = await self._device.open_media()
-        except ClientError:
+            publication = await self._up_to_date(tracks)
+        except ClientError as error:
+            if isinstance(error, DisconnectedError) or not _passes(error):
+                raise
+            log.info("device_publishing_again", device=self._device.id, reason=error)
+            self._device.show_state("joining", self._room, str(error))
+            if isinstance(error, ServerError):
+                await self._unpublish()
+            await asyncio.sleep(self._backoff.next(asyncio.get_running_loop().time() - self._published_at))
+        else:
+            await self._watch(publication)
+
+    async def _up_to_date(self, tracks: list[SourceTrack]) -> Publication:
+        current = self._publication
+        if current is not None and current.loss is None:
+            if set(current.sources) == set(tracks):
+                return current
+            if current.can_change(tracks):
+                try:
+                    await current.change(tracks)
+                except ClientError as error:
+                    current.lose(str(error))
+                    raise
+                return current
+        elif current is not None:
+            log.info("device_media_lost", device=self._device.id, reason=current.loss)
+        return await self._replace(current, tracks)
+
+    async def _replace(self, current: Publication | None, tracks: list[SourceTrack]) -> Publication:
+        """Publish over a new connection. The old one is closed after it: its goodbye would end the feed."""
+        if current is not None:
+            current.rest()
+            current.lose("it is being replaced")
+        publication = Publication(self._connection, tracks, self._device.codec)
+        try:
+            self._offered = True
+            await publication.start()
+        except BaseException:
+            await publication.close()
             raise
-        except Exception as error:
-            # The user's own function may raise anything, and an invitation must not end the program.
-            log.bug("device_media_failed", error, device=self._device.id)
-            raise SourceError(f"opening the source failed: {type(error).__name__}: {error}") from error
-        if not media.tracks:
-            raise SourceError("the source has no tracks")
-        return media
+        self._publication = publication
+        self._published_at = asyncio.get_running_loop().time()
+        log.info("device_streaming", device=self._device.id, room=self._room)
+        track = _shown(tracks)
+        self._device.show_numbers(self._room, Numbers(track.size, 0.0, 0.0, wanted=True))
+        if current is not None:
+            await current.close()
+        return publication
 
     async def _watch(self, publication: Publication) -> None:
         loop = asyncio.get_running_loop()
-        # Pictures are what fps means; a device without any counts its sound's frames.
-        track = next((each for each in publication.tracks if each.kind == "video"), publication.tracks[0])
+        track = _shown(publication.sources)
         before, frames, sent = loop.time(), track.frames, publication.bytes_sent
-        self._device.show_numbers(self._room, Numbers(track.size, 0.0, 0.0))
-        while not publication.ended:
-            await publication.wait(STATUS_SECONDS)
-            if publication.lost:
-                raise MediaError("the media connection was lost")
-            now = loop.time()
-            if now - before >= STATUS_SECONDS * 0.9:
-                elapsed = now - before
-                fps = (track.frames - frames) / elapsed
-                bitrate = (publication.bytes_sent - sent) * 8 / elapsed
-                self._device.show_numbers(self._room, Numbers(track.size, round(fps, 1), round(bitrate)))
-                before, frames, sent = now, track.frames, publication.bytes_sent
+        await publication.wait(STATUS_SECONDS)
+        elapsed = loop.time() - before
+        if publication.loss is None and elapsed >= STATUS_SECONDS * 0.9:
+            fps = (track.frames - frames) / elapsed
+            bitrate = (publication.bytes_sent - sent) * 8 / elapsed
+            wanted = any(each.wanted for each in publication.sources)
+            numbers = Numbers(track.size, round(fps, 1), round(bitrate), wanted)
+            self._device.show_numbers(self._room, numbers)
 
-    async def _withdraw(self) -> None:
-        """End at the server what it may still think is being published, so that a new offer is welcome."""
+    # --- what the server is told --------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        room: int = next(iter(self._joins))
+        return room
+
+    async def _join(self) -> None:
+        for room, join in self._joins.items():
+            try:
+                await self._connection.request("join_as_publisher", join, "joined_as_publisher")
+            except ServerError as error:
+                if not self._again:
+                    raise
+                log.info("device_room_gone", device=self._device.id, room=room, reason=error)
+            else:
+                self._joined.add(room)
+
+    async def _unpublish(self) -> None:
+        """End the feed, while the connection stands: viewers are to hear that it is over, not that it was lost."""
         if self._offered:
             self._offered = False
             with contextlib.suppress(ServerError, RequestTimeoutError):
                 await self._connection.request("unpublish", {}, "unpublished")
+        publication, self._publication = self._publication, None
+        if publication is not None:
+            await publication.close()
 
     async def _leave(self) -> None:
         if self._joined:
             with contextlib.suppress(ClientError):
                 await self._connection.request("leave", {}, "left")
+
+    async def _close(self) -> None:
+        publication, self._publication = self._publication, None
+        if publication is not None:
+            await publication.close()
+        slots, self._slots = self._slots, {}
+        await asyncio.gather(*(slot.close() for slot in slots.values()), *self._closing)
+
+
+def _passes(error: ClientError) -> bool:
+    """Return whether it makes sense to try again for the same invitation."""
+    if isinstance(error, ServerError):
+        return error.code in TRY_AGAIN_CODES
+    return isinstance(error, MediaError | RequestTimeoutError)
+
+
+def _shown(tracks: tuple[SourceTrack, ...] | list[SourceTrack]) -> SourceTrack:
+    """Return the track whose frames are counted: pictures are what fps means, sound where there are none."""
+    return next((each for each in tracks if each.kind == "video"), tracks[0])

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from signaling.client import ConnectError, DisconnectedError, RequestTimeoutError, ServerError
 from signaling.client import connection as module
-from signaling.client.connection import Address, Connection
+from signaling.client.connection import Connection
+from signaling.client.dial import Address, Resume
 from signaling.client.loopback import is_loopback
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ async def serving(script: Script | None, *, welcome: Any = WELCOME, status: int 
     """Run a server for one script."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        assert request.match_info["token"] == TOKEN
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        assert TOKEN not in str(request.url)
         if status:
             return web.Response(status=status)
         socket = web.WebSocketResponse()
@@ -54,7 +56,7 @@ async def serving(script: Script | None, *, welcome: Any = WELCOME, status: int 
         return socket
 
     app = web.Application()
-    app.router.add_get("/ws/connect/WEB/me/{token}", handle)
+    app.router.add_get("/ws/connect/WEB/me", handle)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -116,10 +118,10 @@ async def test_an_error_fails_its_request_and_no_other() -> None:
 async def test_a_lost_connection_fails_what_waits_and_what_comes_after() -> None:
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.receive()
-        await socket.close(code=4409)
+        await socket.close(code=4429)
 
     async with connected(script) as connection:
-        with pytest.raises(DisconnectedError, match="4409"):
+        with pytest.raises(DisconnectedError, match="4429"):
             await connection.request("ask", {}, "reply")
         with pytest.raises(DisconnectedError):
             await connection.next_event()
@@ -150,7 +152,7 @@ async def test_a_flood_of_events_ends_the_connection(monkeypatch: pytest.MonkeyP
         await socket.receive()
 
     async with connected(script) as connection:
-        await asyncio.wait([connection._reader])
+        await asyncio.wait([connection._runner])
         assert {(await connection.next_event()).name for _ in range(10)} == {"news"}
         with pytest.raises(DisconnectedError, match="more than 10 events"):
             await connection.next_event()
@@ -194,14 +196,20 @@ async def test_no_server_is_a_clear_error() -> None:
 
 @pytest.mark.parametrize(
     ("server", "url"),
-    [
-        ("ws://h:1", "ws://h:1/ws/connect/WEB/me/se%2Fcret%3F"),
-        ("https://h/sfu/", "wss://h/sfu/ws/connect/WEB/me/se%2Fcret%3F"),
-    ],
+    [("ws://h:1", "ws://h:1/ws/connect/WEB/me"), ("https://h/sfu/", "wss://h/sfu/ws/connect/WEB/me")],
 )
 def test_addresses(server: str, url: str) -> None:
-    assert Address(server, "WEB", "me", TOKEN).url() == url
-    assert Address(server, "WEB", "me").url() == url.rpartition("/")[0]
+    tokens = iter(["first", "second"])
+    for token in (TOKEN, lambda: TOKEN):
+        address = Address(server, "WEB", "me", token)
+        assert (address.url(), address.headers()) == (url, {"Authorization": f"Bearer {TOKEN}"})
+        in_url = Address(server, "WEB", "me", token, token_in_url=True)
+        assert (in_url.url(), in_url.headers()) == (f"{url}/se%2Fcret%3F", {})
+        assert "cret" not in repr(address) + repr(in_url)
+    renewed = Address(server, "WEB", "me", lambda: next(tokens))
+    assert [renewed.headers()["Authorization"] for _ in range(2)] == ["Bearer first", "Bearer second"]
+    assert (Address(server, "WEB", "me").url(), Address(server, "WEB", "me").headers()) == (url, {})
+    assert address.url(Resume("a/b", 7)) == f"{url}?resume=a%2Fb&received=7"
 
 
 @pytest.mark.parametrize(("server", "client_id"), [("h:1", "me"), ("ftp://h", "me"), ("ws://h", ""), ("ws://h", "a/b")])
