@@ -14,6 +14,7 @@ from .rtp.packet import is_rtcp
 from .statistics import PeerStatistics
 from .transport.dtls import Certificate, MediaTransport
 from .transport.ice import IceLite
+from .transport.policing import Policer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +31,6 @@ MAX_EARLY_DATAGRAMS: Final = 64
 """SRTP that overtakes the end of the handshake: the packets of one large keyframe."""
 MIN_TIMER_SECONDS: Final = 0.005
 """No deadline is served sooner after the last: it bounds what a peer's timer can cost."""
-RATE_WINDOW_SECONDS: Final = 0.1
-"""Over which a peer's packets are counted: a keyframe's burst is a small part of what it may hold."""
 
 
 class State(enum.Enum):
@@ -104,10 +103,9 @@ class PeerConnection:
         self._outlet_path: Path | None = None
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
-        # How much came in this window, so that one peer's flood is dropped before it costs a decryption.
-        self._window_ends = 0.0
-        self._window_media = 0
-        self._window_rtcp = 0
+        # How much comes, so that one peer's flood is dropped before it costs a decryption.
+        self._media_policer = Policer(settings.max_packet_rate)
+        self._rtcp_policer = Policer(settings.max_rtcp_rate)
         # The one timer, and what it waits for.
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
@@ -170,7 +168,9 @@ class PeerConnection:
             self._keep_early(data)
             return
         control = is_rtcp(data)
-        if self._exceeds_rate(control=control, now=now):
+        policer = self._rtcp_policer if control else self._media_policer
+        if policer.refuses(now):
+            self._drop_for_rate(policer, control=control)
             return
         try:
             if control:
@@ -252,22 +252,13 @@ class PeerConnection:
         await self.transport.closed()
         self._end("closed_by_peer")
 
-    def _exceeds_rate(self, *, control: bool, now: float) -> bool:
-        """Count one datagram; tell, and count as dropped, whether the peer sends more than it may."""
-        if now >= self._window_ends:
-            self._window_ends = now + RATE_WINDOW_SECONDS
-            self._window_media = self._window_rtcp = 0
-        if control:
-            self._window_rtcp += 1
-            if self._window_rtcp <= self._settings.max_rtcp_rate * RATE_WINDOW_SECONDS:
-                return False
-            self.drops["rtcp_rate"] += 1
-        else:
-            self._window_media += 1
-            if self._window_media <= self._settings.max_packet_rate * RATE_WINDOW_SECONDS:
-                return False
-            self.drops["packet_rate"] += 1
-        return True
+    def _drop_for_rate(self, policer: Policer, *, control: bool) -> None:
+        """Count what a peer sends beyond its rate; the first time in a block, have its paths hear no more of it."""
+        self.drops["rtcp_rate" if control else "packet_rate"] += 1
+        if policer.block_begins:
+            self.drops["rtcp_blocks" if control else "packet_blocks"] += 1
+            for path in self.ice.paths:
+                path.block("rtcp" if control else "media", policer.blocked_until)
 
     def _choose_outlet(self) -> None:
         """Keep the outlet true to the path that is selected."""

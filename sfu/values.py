@@ -32,8 +32,8 @@ class EngineSettings:
     """Seconds without any authentic packet before a peer counts as gone (RFC 7675 section 5.1)."""
     max_peers: int = 2000
     """Peer connections at once; far above what one core can forward to."""
-    max_packet_rate: int = 10_000
-    """RTP packets a second that one peer may send: four times those of 25 Mbit/s. More is dropped undecrypted."""
+    max_packet_rate: int = 5_000
+    """RTP packets a second that one peer may send: twice those of 25 Mbit/s. More is dropped undecrypted."""
     max_rtcp_rate: int = 200
     """RTCP datagrams a second from one peer; a browser sends some 30, and up to 100 under loss."""
     max_sdp_bytes: int = 200_000

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .dtls import MediaTransport
     from .fanout import Outlet
     from .ice import IceLite
+    from .source_filter import Flow
 
 
 class Path(Protocol):
@@ -39,6 +40,10 @@ class Path(Protocol):
 
     def outlet(self, transport: MediaTransport) -> Outlet | None:
         """Return what `Fanout` needs to send this way, or None where it cannot."""
+        ...
+
+    def block(self, flow: Flow, until: float) -> None:
+        """Hear nothing of one flow until a time of `time.monotonic`, where that is cheaper than to drop it."""
         ...
 
     def attach(self, endpoint: Endpoint) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .dtls import MediaTransport
     from .path import Endpoint
     from .port import MediaPort
+    from .source_filter import Flow
 
 MAX_CONNECTIONS: Final = 512
 """Open at once; TCP is the exception, and each costs a descriptor."""
@@ -45,6 +46,7 @@ class TcpPath(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._proof: asyncio.TimerHandle | None = None
+        self._resume: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, if there is room for one more."""
@@ -117,6 +119,17 @@ class TcpPath(asyncio.Protocol):
         """Return None: `Fanout` sends datagrams."""
         return
 
+    def block(self, flow: Flow, until: float) -> None:  # noqa: ARG002  the paths' common interface
+        """Read nothing until a time of `time.monotonic`: a stream can be held up, so nothing of it need be dropped."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._resume is None:
+            self._transport.pause_reading()
+        else:
+            self._resume.cancel()
+        loop = asyncio.get_running_loop()
+        self._resume = loop.call_later(max(0.0, until - time.monotonic()), self._read_on)
+
     def attach(self, endpoint: Endpoint) -> None:
         """Let what comes this way reach `endpoint`."""
         self.endpoint = endpoint
@@ -131,9 +144,17 @@ class TcpPath(asyncio.Protocol):
         if self._proof is not None:
             self._proof.cancel()
             self._proof = None
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    def _read_on(self) -> None:
+        self._resume = None
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _is_full(self) -> bool:
         return self._transport is not None and self._transport.get_write_buffer_size() > MAX_BUFFERED_BYTES

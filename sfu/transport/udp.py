@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from .fanout import Outlet
 from .kernel import NO_ROOM, SEGMENTATION_REFUSED, UDP_SEGMENT
+from .source_filter import SourceFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .dtls import MediaTransport
     from .path import Endpoint
     from .port import MediaPort
+    from .source_filter import Flow, SocketAddress
 
 logger = logging.getLogger("aiosfu.udp")
 
@@ -37,8 +39,6 @@ MAX_DATAGRAM_BYTES: Final = 2048
 
 _SEGMENT_SIZE: Final = struct.Struct("@H")
 
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class SocketStatistics:
@@ -50,6 +50,8 @@ class SocketStatistics:
     send_buffer: int
     segmentation: bool
     """Whether several packets leave in one system call (UDP_SEGMENT)."""
+    kernel_drops: int
+    """Datagrams that the kernel dropped: from sources that were blocked for their rate, and what found no room."""
 
 
 class UdpPath:
@@ -90,14 +92,20 @@ class UdpPath:
         """Return what `Fanout` needs to send this way, or None where the system lacks something for it."""
         return Outlet(self, transport) if self.socket.segmentation else None
 
+    def block(self, flow: Flow, until: float) -> None:
+        """Have the kernel drop one flow of what comes this way until a time of `time.monotonic`, where it can."""
+        self.socket.filter.block(self.address, flow, until)
+
     def attach(self, endpoint: Endpoint) -> None:
         """Let what comes this way reach `endpoint`."""
+        self.socket.filter.unblock(self.address)
         self.endpoint = endpoint
         self.socket.paths[self.address] = self
 
     def detach(self) -> None:
         """Forget the path. Idempotent."""
         self.endpoint = None
+        self.socket.filter.unblock(self.address)
         self.socket.paths.pop(self.address, None)
 
 
@@ -110,12 +118,14 @@ class UdpSocket:
         self.segmentation = _supports_segmentation(sock)
         # Remote addresses that have proved themselves by a connectivity check.
         self.paths: dict[SocketAddress, UdpPath] = {}
+        self.filter = SourceFilter(sock)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def close(self) -> None:
         """Close the socket."""
         self._loop.remove_reader(self.sock.fileno())
+        self.filter.close()
         self.sock.close()
         self.paths.clear()
 
@@ -147,6 +157,7 @@ class UdpSocket:
             receive_buffer=self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
             send_buffer=self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
             segmentation=self.segmentation,
+            kernel_drops=self.filter.drops(),
         )
 
     def send_media(self, address: SocketAddress, transport: MediaTransport, runs: Sequence[Run]) -> int:

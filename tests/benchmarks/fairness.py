@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from sfu.rtp.rtcp import Nack, PictureLossIndication
 
 from .bench import Bench, BenchmarkError, percentile, running_bench
+from .processes import unread_socket
 from .signalling import OurSignalling
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from .scenarios import Context, Row
@@ -24,9 +26,9 @@ MISBEHAVING_VIEWERS = 5
 QUICK_VIEWERS = 3
 QUICK_MISBEHAVING_VIEWERS = 1
 RTCP_PER_SECOND = 2_000
-"""Datagrams from each flooding viewer: four times what the server reads of one."""
+"""Datagrams from each flooding viewer: ten times what the server reads of one."""
 RTP_PER_SECOND = 20_000
-"""From the flooding device: twice what the server reads of one."""
+"""From the flooding device: four times what the server reads of one."""
 QUICK_DIVISOR = 4
 """The floods of the quick form: a test's machine has other things to do."""
 TICK_SECONDS = 0.004
@@ -34,6 +36,8 @@ MAX_TICK_PACKETS = 200
 """Of a flood that is behind: more would keep the load from its other work, and the debt is dropped."""
 NACKED_PACKETS = 16
 """By each flooding NACK: the last ones, which the server still has."""
+CONTROL = ", to a socket that nobody reads"
+"""Ends the name of a flood's control: what the flood costs the machine, which it shares with server and load."""
 
 
 class Flood:
@@ -172,10 +176,10 @@ async def fairness(context: Context) -> list[Row]:
             sink.vanish()
         rows.append(await scene.measure(f"vanished without a word: {len(scene.misbehaving)}"))
 
-        await scene.replace_misbehaving()
-        for sink in scene.misbehaving:
-            scene.flood(RTCP_PER_SECOND, FeedbackFlood(sink).send)
-        rows.append(await scene.measure(f"RTCP flood by {len(scene.misbehaving)}"))
+        with unread_socket(context.network) as unread:
+            for astray in (unread, None):
+                await scene.replace_misbehaving()
+                rows.append(await _viewers_flood(scene, astray))
 
         await scene.replace_misbehaving()
         for sink in scene.misbehaving:
@@ -183,33 +187,47 @@ async def fairness(context: Context) -> list[Row]:
         rows.append(await scene.measure(f"read nothing, tiny buffers: {len(scene.misbehaving)}"))
 
         await scene.replace_misbehaving()
-        rows.append(await _device_flood(scene))
+        with unread_socket(context.network) as unread:
+            rows += await _device_floods(scene, unread)
 
         await scene.replace_misbehaving()
         rows.append(await scene.measure("baseline, after"))
     return _with_ratios(rows)
 
 
-async def _device_flood(scene: Scene) -> Row:
-    """Measure beside a second device that floods and has one viewer; both are gone afterwards."""
+async def _viewers_flood(scene: Scene, astray: socket.socket | None) -> Row:
+    """Measure beside viewers that flood RTCP, or send it astray."""
+    for sink in scene.misbehaving:
+        sink.astray = astray
+        scene.flood(RTCP_PER_SECOND, FeedbackFlood(sink).send)
+    return await scene.measure(f"RTCP flood by {len(scene.misbehaving)}{CONTROL if astray else ''}")
+
+
+async def _device_floods(scene: Scene, unread: socket.socket) -> list[Row]:
+    """Measure beside a second device that has one viewer and sends its flood astray, then to the server; both go."""
     bench = scene.bench
     device = await bench.add_source()
     await bench.add_sinks(1, number=1)
     watcher = bench.sinks[-1]
     scene.flood(RTP_PER_SECOND, device.burst)
-    row = await scene.measure("device floods RTP")
+    rows = []
+    for device.astray in (unread, None):
+        rows.append(await scene.measure(f"device floods RTP{CONTROL if device.astray else ''}"))
     scene.floods[-1].stop()
     await bench.remove_sink(watcher)
     bench.sources.remove(device)
     await device.close()
-    return row
+    return rows
 
 
 def _with_ratios(rows: Sequence[Row]) -> list[Row]:
-    """Put each row in relation to the mean of the first and the last."""
+    """Put each row in relation to the mean of the first and the last, and a flood to its control."""
+    controls = {row["case"].removesuffix(CONTROL): row for row in rows if row["case"].endswith(CONTROL)}
     for name in ("p50", "p99"):
         column = f"delay_{name}_ms"
         baseline = (rows[0][column] + rows[-1][column]) / 2
         for row in rows:
             row[f"{name}_to_baseline"] = round(row[column] / baseline, 3)
+            if row["case"] in controls:
+                row[f"{name}_to_control"] = round(row[column] / controls[row["case"]][column], 3)
     return list(rows)

@@ -65,6 +65,8 @@ class LightPeer:
         """Our own, as the sender of reports."""
         self.send_errors = 0
         self.closed = False
+        self.astray: socket.socket | None = None
+        """Where RTCP and floods go instead of to the server, for a control: the same work, and nobody to hear it."""
         self._via = via
         self._remote: sdp.RemoteDescription | None = None
         self._checked = asyncio.Event()
@@ -126,7 +128,14 @@ class LightPeer:
     def send_rtcp(self, data: bytes) -> None:
         """Encrypt and send one compound RTCP packet."""
         if self.transport.connected and not self.closed:
-            self.send(self.transport.protect_rtcp(data))
+            self.send_flooding(self.transport.protect_rtcp(data))
+
+    def send_flooding(self, data: bytes) -> None:
+        """Send one datagram that may go astray."""
+        if self.astray is None:
+            self.send(data)
+        else:
+            self.astray.send(data)
 
     async def close(self) -> None:
         """Say goodbye and let go of the socket. Idempotent."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from .network import Network
 
@@ -25,6 +25,15 @@ Kind = Literal["aiosfu", "janus", "stock"]
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
 JANUS = "janus"
+
+_UNREAD = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind((sys.argv[1], 0))
+print(sock.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+"""A process that has a socket and sleeps until its input ends."""
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _ROOT = Path(__file__).parents[2]
@@ -108,6 +117,19 @@ async def running_server(kind: Kind, network: Network) -> AsyncIterator[ServerPr
 
 def _spawn(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT)
+
+
+@contextlib.contextmanager
+def unread_socket(network: Network) -> Iterator[socket.socket]:
+    """Yield a socket whose datagrams reach one on the server's side that nobody reads: a flood's control."""
+    command = (*network.server_prefix, sys.executable, "-c", _UNREAD, network.server_host)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        sock.connect((network.server_host, int(process.stdout.readline())))
+        yield sock
+        process.stdin.close()
 
 
 def janus_version() -> str | None:

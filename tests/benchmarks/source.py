@@ -78,7 +78,7 @@ class Source(LightPeer):
         self._last_keyframe = 0.0
         self._frames_sent = 0
         self._audio_sent = 0
-        self._sequence = [secrets.randbelow(30_000) for _ in range(3)]
+        self._sequence = [secrets.randbelow(30_000) for _ in range(4)]
         self._timestamp_base = [secrets.randbits(31) for _ in range(2)]
         self._transport_sequence = 0
         self._octets = [0, 0]
@@ -128,7 +128,11 @@ class Source(LightPeer):
                 self._wants_keyframe = not self._ignore_pli
 
     def burst(self, count: int) -> None:
-        """Send so many more video packets at once, valid but no frames of the clip: a device that floods."""
+        """Send so many more video packets at once, valid but no frames of the clip: a device that floods.
+
+        What goes astray has numbers of its own, so that neither server nor viewers miss it in the clip.
+        """
+        stream, ssrc = (1, self.ssrcs[1]) if self.astray is None else (3, self.ssrcs[1] ^ 1)
         timestamp = self._timestamp_base[1] + int((self._loop.time() - self._started) * VIDEO_CLOCK_RATE)
         # One packet, patched: making each anew would take the load most of a core at 20,000 a second.
         packet = bytearray(
@@ -136,19 +140,21 @@ class Source(LightPeer):
                 payload_type=sdp.VP8_PAYLOAD_TYPE,
                 sequence_number=0,
                 timestamp=timestamp & 0xFFFFFFFF,
-                ssrc=self.ssrcs[1],
+                ssrc=ssrc,
                 marker=False,
                 extensions=self._extensions(1, time.time()),
                 payload=FLOOD_PAYLOAD,
             )
         )
         for _ in range(count):
-            self._sequence[1] = self._sequence[1] + 1 & 0xFFFF
-            self._transport_sequence = (self._transport_sequence + 1) % TRANSPORT_SEQUENCE_MODULUS
-            _pack_sequence(packet, SEQUENCE_OFFSET, self._sequence[1])
-            _pack_sequence(packet, TRANSPORT_SEQUENCE_OFFSET, self._transport_sequence)
-            self.send(self.transport.protect(bytes(packet)))
-        self.packets += count
+            self._sequence[stream] = self._sequence[stream] + 1 & 0xFFFF
+            _pack_sequence(packet, SEQUENCE_OFFSET, self._sequence[stream])
+            if self.astray is None:
+                self._transport_sequence = (self._transport_sequence + 1) % TRANSPORT_SEQUENCE_MODULUS
+                _pack_sequence(packet, TRANSPORT_SEQUENCE_OFFSET, self._transport_sequence)
+            self.send_flooding(self.transport.protect(bytes(packet)))
+        if self.astray is None:
+            self.packets += count
 
     def _schedule(self) -> None:
         video = self._started + self._frames_sent / self._clip.settings.frames_per_second

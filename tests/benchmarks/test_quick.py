@@ -82,11 +82,14 @@ async def test_storm(context: Context) -> None:
 
 async def test_fairness(context: Context) -> None:
     rows = await fairness(context)
-    assert [row["case"].split()[0] for row in rows] == ["baseline,", "vanished", "RTCP", "read", "device", "baseline,"]
+    assert [row["case"].split()[0] for row in rows] == [
+        *("baseline,", "vanished", "RTCP", "RTCP", "read", "device", "device", "baseline,")
+    ]
     assert all(0 < row["delay_p50_ms"] <= row["delay_p99_ms"] for row in rows)
     assert all(row["valid"] and row["lost"] == 0 and row["viewers"] == 3 for row in rows)
-    assert [row["flood_per_second"] > 0 for row in rows] == [False, False, True, False, True, False]
-    assert rows[3]["misbehaving_overflows"] > 0
+    assert [row["flood_per_second"] > 0 for row in rows] == [False, False, True, True, False, True, True, False]
+    assert rows[4]["misbehaving_overflows"] > 0
+    assert ["p99_to_control" in row for row in rows] == [False, False, False, True, False, False, True, False]
 
 
 async def test_memory(context: Context) -> None:

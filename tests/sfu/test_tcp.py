@@ -181,6 +181,26 @@ def _assert_whole_frames(device: Peer, watcher: Peer) -> None:
     assert all(size in whole for size in list(got.values())[:-1])
 
 
+async def test_who_floods_over_tcp_is_not_read_until_its_block_ends() -> None:
+    async with running_engine(max_packet_rate=1000) as (engine, events):
+        async with publisher(engine, events, 1, CountingTrack()), TcpTunnel(engine.port) as tunnel:
+            async with viewer(engine, 11, 1, change=tunnel.redirect) as watcher:
+                await frames(watcher.tracks[0], 3)
+                peer = engine._subscriptions[11].peer
+                transport = watcher.pc.getTransceivers()[0].receiver.transport
+                packet = bytes(watcher.received[-1].serialize())
+                path: Any = peer.ice.selected
+                for number in range(10_000):
+                    await transport._send_rtp(packet[:2] + number.to_bytes(2, "big") + packet[4:])
+                    await asyncio.sleep(0)  # the client's send does not yield
+                    if path._resume is not None:
+                        break
+                assert not path._transport.is_reading()
+                await until(lambda: path._resume is None)
+                assert path._transport.is_reading()
+                await frames(watcher.tracks[0], 3)
+
+
 async def test_the_port_goes_on_after_torn_connections() -> None:
     async with running_engine() as (engine, events):
         for _ in range(5):
