@@ -1,6 +1,6 @@
 """SourceFilter: have the kernel drop what a blocked source sends, before it costs us a wake-up or a place in the queue.
 
-A datagram that is read only to be dropped costs 8 us, most of it the kernel's, and the turn of the event loop that it
+A datagram that is read only to be dropped costs 10 us, most of it the kernel's, and the turn of the event loop that it
 takes delays everybody's media. A socket filter (classic BPF, SO_ATTACH_FILTER, which needs no privilege) costs 0.1 us,
 and nothing where nobody is blocked: then there is none. Where the kernel refuses it we read and drop.
 """
