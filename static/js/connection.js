@@ -1,7 +1,13 @@
 // @ts-check
-/** The signalling connection: one WebSocket, requests with replies, reconnection. No DOM, no media. */
+/** The signalling connection: one WebSocket, requests with replies, reconnection and resume. No DOM, no media. */
 
+import { abortable, withResolvers } from "./abort.js";
 import { Backoff } from "./backoff.js";
+import { ConnectionClosedError, RequestTimeoutError, ServerError } from "./errors.js";
+import { emit, Emitter } from "./events.js";
+import { Heartbeat } from "./heartbeat.js";
+import { CLOSE_ID_IN_USE, CLOSE_NORMAL, FATAL_CLOSE_CODES } from "./protocol.js";
+import { Unacknowledged } from "./unacknowledged.js";
 
 /** From opening the socket to `welcome`; a reachable server answers in one round trip. */
 const WELCOME_TIMEOUT_MS = 10_000;
@@ -13,58 +19,40 @@ const MAX_PENDING_REQUESTS = 64;
 const MAX_BUFFERED_BYTES = 1_048_576;
 /** Attempts with a fresh random id when ours is taken; twice in a row is already unlikely. */
 const MAX_NEW_IDS = 3;
-
-/** Close codes of the protocol (section 1) after which trying again cannot help. */
-const FATAL_CLOSE_CODES = new Set([4400, 4401]);
-/** The id is in use, or, after `welcome`, somebody else has taken it over. */
-const CLOSE_ID_IN_USE = 4409;
-/** Normal closure (RFC 6455 section 7.4.1). */
-const CLOSE_NORMAL = 1000;
+/** A connection that lasted this long was a good one: the next attempt need not wait long. */
+const STABLE_MS = 5_000;
 
 /**
- * @typedef {"WEB" | "DEVICE"} Role
+ * @typedef {import("./protocol.js").Role} Role
+ * @typedef {import("./protocol.js").Welcome} Welcome
+ * @typedef {import("./protocol.js").Resumed} Resumed
  * @typedef {"idle" | "connecting" | "open" | "waiting" | "closed"} ConnectionState
  *   `waiting` is the pause before the next attempt; `closed` is final until `open()` is called again.
- * @typedef {{client_id: string, role: Role, resume: string | null, ice_servers: RTCIceServer[], protocol: number,
- *   server: string}} Welcome
+ * @typedef {string | (() => string | Promise<string>)} Token what authorises this client; a function is asked before each
+ *   attempt, so that it can fetch a fresh one. It never becomes part of an address.
  * @typedef {object} ConnectionOptions
  * @property {Role} role
- * @property {string} [server] `ws://host:port` or `http://host:port`; the page's own host when left out
+ * @property {string} [server] `ws://host:port` or `http://host:port`; where this module came from when left out
  * @property {string} [clientId] 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; a random one when left out
- * @property {string} [token] what authorises this client; any text where the server has auth off
+ * @property {Token} [token] not needed where the server has auth off
+ * @property {AbortSignal} [signal] closes the connection for good when it aborts
+ * @typedef {{direction: "in" | "out", event: string, data: any, id?: string | number}} Traffic
+ * @typedef {{pc: RTCPeerConnection, typ: "pub" | "sub", device: string | null}} PeerConnectionMade
+ *
+ * @typedef {object} OwnEvents
+ * @property {{state: ConnectionState, retryInMs: number | null, error: Error | null}} state
+ * @property {Welcome} open a fresh session: the server knows nothing of us yet, or no longer
+ * @property {Resumed} resumed the session went on with a new socket: rooms, publication and subscriptions are still there
+ * @property {{code: number}} close the socket is gone; whether the session is, the next `open` or `resumed` tells
+ * @property {Error} error a refusal that no request claims
+ * @property {Traffic} traffic every message both ways, without its secrets; for inspecting
+ * @property {PeerConnectionMade} peerconnection media is about to be negotiated; for inspecting
+ * @typedef {OwnEvents & import("./protocol.js").ServerEvents} ConnectionEvents
+ *
+ * @typedef {object} PendingRequest
+ * @property {(data: any) => void} resolve
+ * @property {(error: unknown) => void} reject
  */
-
-/** What the server refused or could not do: `code` is one of the protocol's section 7. */
-export class ServerError extends Error {
-  /** @param {{code: string, message: string, event?: string, id?: string | number}} data */
-  constructor(data) {
-    super(data.message);
-    this.name = "ServerError";
-    this.code = String(data.code);
-    this.event = data.event ?? null;
-    this.id = data.id ?? null;
-  }
-}
-
-/** The connection is not open, or closed before the reply came. */
-export class ConnectionClosedError extends Error {
-  /** @param {string} message */
-  constructor(message) {
-    super(message);
-    this.name = "ConnectionClosedError";
-    this.code = "connection_closed";
-  }
-}
-
-/** No reply came in time. */
-export class RequestTimeoutError extends Error {
-  /** @param {string} event */
-  constructor(event) {
-    super(`The server did not answer ${event} within ${REQUEST_TIMEOUT_MS / 1000} s.`);
-    this.name = "RequestTimeoutError";
-    this.code = "timeout";
-  }
-}
 
 /**
  * Make a client id that is unlikely to collide.
@@ -78,39 +66,48 @@ export function randomClientId(role) {
 }
 
 /**
- * Build the address of the protocol's section 1.
+ * Build the address of the protocol's section 1. Tokens go into the first frame, not in here, where proxies log them.
  * @param {string | undefined} server
  * @param {Role} role
  * @param {string} clientId
- * @param {string} token
- * @returns {string}
+ * @returns {URL}
  */
-export function socketUrl(server, role, clientId, token) {
-  const url = new URL(server ?? globalThis.location.origin);
+export function socketUrl(server, role, clientId) {
+  const url = new URL(server ?? new URL(import.meta.url).origin);
   const secure = url.protocol === "https:" || url.protocol === "wss:";
-  const path = ["ws", "connect", role, clientId, token].map(encodeURIComponent).join("/");
-  return `${secure ? "wss" : "ws"}://${url.host}/${path}`;
+  const path = ["ws", "connect", role, clientId].map(encodeURIComponent).join("/");
+  return new URL(`${secure ? "wss" : "ws"}://${url.host}/${path}`);
 }
 
 /**
- * Keep one WebSocket to the server open and speak the protocol's envelope over it.
+ * Keep one session with the server going over one WebSocket after another, and speak the protocol's envelope.
  *
- * Events: `state` (detail: {state, retryInMs, error}), `open` (detail: Welcome), `close`, `error` (detail: Error,
- * for errors that no request claims), and each unsolicited message under its own name (detail: its data).
+ * Unsolicited messages are dispatched under their own names (detail: their data); see `ConnectionEvents` for the rest.
+ * @extends {Emitter<ConnectionEvents>}
  */
-export class Connection extends EventTarget {
-  /** @type {WebSocket | null} */ #socket = null;
+export class Connection extends Emitter {
+  /** @type {WebSocket | null} from an attempt to its end */ #socket = null;
   /** @type {ConnectionState} */ #state = "idle";
   /** @type {Welcome | null} set by `welcome`, cleared when the socket closes */ #welcome = null;
+  /** @type {string | null} the session's secret, for taking it over; null while there is none */ #resume = null;
+  #isResuming = false; // from an attempt to resume until the message after `welcome` tells whether it was granted
   /** @type {Error | null} the last refusal before a close */ #refusal = null;
-  /** @type {Map<number, {event: string, resolve: (data: any) => void, reject: (error: Error) => void, timer: any}>} */
-  #pending = new Map();
-  /** @type {{promise: Promise<Welcome>, resolve: (welcome: Welcome) => void, reject: (error: Error) => void} | null} */
-  #opening = null;
-  /** @type {any} */ #timer = null;
+  /** @type {Map<number, PendingRequest>} outlive a socket whose session may be resumed */ #pending = new Map();
+  /** @type {ReturnType<typeof withResolvers<Welcome>> | null} */ #opening = null;
+  /** @type {any} the attempt's deadline, or the pause before the next */ #timer = null;
+  #heartbeat = new Heartbeat(
+    () => this.#ping(),
+    () => this.#dead(),
+  );
+  /** @type {Set<unknown>} ids of our `ping`s on this socket that are not answered */ #pings = new Set();
+  #unacknowledged = new Unacknowledged();
+  #received = 0; // messages of this session, but for `welcome` and `resumed`
   #backoff = new Backoff();
+  #attempt = 0;
+  #openedAt = 0;
   #nextId = 1;
   #newIds = 0;
+  /** @type {AbortController | null} the listeners on the world outside, while not closed */ #outside = null;
   #options;
   #clientId;
 
@@ -119,6 +116,7 @@ export class Connection extends EventTarget {
     super();
     this.#options = options;
     this.#clientId = options.clientId ?? randomClientId(options.role);
+    options.signal?.addEventListener("abort", () => this.close(), { once: true });
   }
 
   get state() {
@@ -139,31 +137,49 @@ export class Connection extends EventTarget {
    *
    * Resolves with the first `welcome`, however many attempts that takes; rejects when the server refuses this client
    * for good or `close()` comes first. Calling it again while it is open is harmless.
+   * @param {{signal?: AbortSignal}} [options] the signal gives up waiting and closes
    * @returns {Promise<Welcome>}
    */
-  open() {
-    if (this.#welcome) return Promise.resolve(this.#welcome);
-    if (this.#opening) return this.#opening.promise;
-    const opening = (this.#opening = withResolvers());
-    this.#backoff.reset();
-    this.#newIds = 0;
-    this.#connect();
-    return opening.promise;
+  async open({ signal } = {}) {
+    this.#options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
+    if (this.#state === "open" && this.#welcome) return this.#welcome;
+    let opening = this.#opening;
+    if (!opening) {
+      opening = this.#opening = withResolvers();
+      this.#backoff.reset();
+      this.#newIds = 0;
+      this.#listenOutside();
+      this.#connect();
+    }
+    try {
+      return await abortable(abortable(opening.promise, this.#options.signal), signal);
+    } catch (error) {
+      if (signal?.aborted) this.close();
+      throw error;
+    }
   }
 
   /** Close for good; pending requests reject. Idempotent. */
   close() {
     const socket = this.#socket;
-    this.#forgetSocket(new ConnectionClosedError("The connection was closed."));
+    this.#forgetSocket();
+    this.#forgetSession(new ConnectionClosedError("The connection was closed."));
     socket?.close(CLOSE_NORMAL);
-    if (this.#state !== "idle") this.#finish(null);
+    if (this.#state !== "idle" && this.#state !== "closed") this.#finish(null);
   }
 
-  /** Skip the pause before the next attempt, for instance when the browser says that the network is back. */
+  /** Skip the pause before the next attempt, for instance when a person asks for it. */
   retryNow() {
     if (this.#state !== "waiting") return;
     clearTimeout(this.#timer);
     this.#connect();
+  }
+
+  /** Doubt the link: try again at once where it is down, find out quickly where it seems up. */
+  check() {
+    this.retryNow();
+    this.#heartbeat.doubt();
   }
 
   /**
@@ -174,113 +190,215 @@ export class Connection extends EventTarget {
    */
   send(event, data = {}) {
     const socket = this.#socket;
-    if (!socket || !this.#welcome || socket.readyState !== socket.OPEN) {
+    if (!socket || this.#state !== "open" || socket.readyState !== socket.OPEN) {
       throw new ConnectionClosedError(`Cannot send ${event}: not connected to the server.`);
     }
     if (socket.bufferedAmount > MAX_BUFFERED_BYTES) {
       throw new ConnectionClosedError(`Cannot send ${event}: the link is too slow, earlier messages still wait.`);
     }
     const id = this.#nextId++;
-    socket.send(JSON.stringify({ event, data, id }));
+    const text = JSON.stringify({ event, data, id });
+    this.#unacknowledged.add(id, text);
+    socket.send(text);
+    emit(this, "traffic", { direction: "out", event, data, id });
     return id;
   }
 
   /**
-   * Send a message and wait for its direct reply.
+   * Send a message and wait for its direct reply, across a lost socket where the session is resumed.
    * @param {string} event
    * @param {object} [data]
+   * @param {{signal?: AbortSignal, timeoutMs?: number}} [options] the signal gives up waiting; the message is not unsent
    * @returns {Promise<any>} the reply's data; rejects with ServerError, RequestTimeoutError or ConnectionClosedError
    */
-  request(event, data = {}) {
-    return new Promise((resolve, reject) => {
-      if (this.#pending.size >= MAX_PENDING_REQUESTS) {
-        throw new ConnectionClosedError(`Cannot send ${event}: ${MAX_PENDING_REQUESTS} requests are unanswered.`);
-      }
-      const id = this.send(event, data);
-      const timer = setTimeout(() => {
-        this.#pending.delete(id);
-        reject(new RequestTimeoutError(event));
-      }, REQUEST_TIMEOUT_MS);
-      this.#pending.set(id, { event, resolve, reject, timer });
-    });
+  async request(event, data = {}, { signal, timeoutMs = REQUEST_TIMEOUT_MS } = {}) {
+    signal?.throwIfAborted();
+    if (this.#pending.size >= MAX_PENDING_REQUESTS) {
+      throw new ConnectionClosedError(`Cannot send ${event}: ${MAX_PENDING_REQUESTS} requests are unanswered.`);
+    }
+    const id = this.send(event, data);
+    const reply = this.#expect(id);
+    const timer = setTimeout(() => this.#settle(id)?.reject(new RequestTimeoutError(event, timeoutMs)), timeoutMs);
+    try {
+      return await abortable(reply, signal);
+    } finally {
+      clearTimeout(timer);
+      this.#pending.delete(id);
+    }
   }
 
-  #connect() {
+  /** @param {number} id @returns {Promise<any>} */
+  #expect(id) {
+    const { promise, resolve, reject } = withResolvers();
+    this.#pending.set(id, { resolve, reject });
+    return promise;
+  }
+
+  async #connect() {
     const { server, role, token } = this.#options;
+    const attempt = ++this.#attempt;
     this.#refusal = null;
     this.#setState("connecting");
-    const socket = new WebSocket(socketUrl(server, role, this.#clientId, token ?? "anonymous"));
+    // A server that accepts the socket but never speaks is as good as none, and so is one that gives no token.
+    this.#timer = setTimeout(() => this.#dead(), WELCOME_TIMEOUT_MS);
+    let secret;
+    try {
+      secret = typeof token === "function" ? await token() : token;
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      this.#refusal = /** @type {Error} */ (error);
+      this.#retryLater();
+      return;
+    }
+    if (attempt !== this.#attempt) return;
+    const url = socketUrl(server, role, this.#clientId);
+    this.#isResuming = this.#resume !== null;
+    if (this.#resume !== null) {
+      url.searchParams.set("resume", this.#resume);
+      url.searchParams.set("received", String(this.#received));
+    }
+    const socket = new WebSocket(url);
     this.#socket = socket;
+    socket.onopen = () => secret && socket.send(JSON.stringify({ event: "auth", data: { token: secret } }));
     socket.onmessage = (message) => this.#receive(socket, message.data);
     socket.onclose = (close) => this.#closed(socket, close.code);
-    // A server that accepts the socket but never speaks is as good as none.
-    this.#timer = setTimeout(() => {
-      socket.onclose = null;
-      socket.close();
-      this.#closed(socket, 0);
-    }, WELCOME_TIMEOUT_MS);
   }
 
   /** @param {WebSocket} socket @param {unknown} text */
   #receive(socket, text) {
     if (socket !== this.#socket) return;
+    this.#heartbeat.heard();
     let message;
     try {
       message = JSON.parse(String(text));
     } catch {
-      this.#emit("error", new ServerError({ code: "bad_json", message: "The server sent something that is not JSON." }));
+      emit(this, "error", new ServerError({ code: "bad_json", message: "The server sent something that is not JSON." }));
       return;
     }
-    const data = message.data ?? {};
-    if (message.event === "welcome") this.#welcomed(data);
-    else if (message.event === "error") this.#failed(data, message.id ?? data.id);
-    else if (this.#settle(message.id, (request) => request.resolve(data))) return;
-    else this.#emit(message.event, data);
+    this.#dispatch(message.event, message.data ?? {}, message.id ?? message.data?.id);
+  }
+
+  /** @param {string} event @param {any} data @param {string | number | undefined} id */
+  #dispatch(event, data, id) {
+    emit(this, "traffic", { direction: "in", event, data: withoutSecrets(event, data), id });
+    if (event === "welcome") {
+      this.#welcomed(data);
+      return;
+    }
+    if (this.#welcome && this.#isResuming) {
+      this.#isResuming = false;
+      if (event === "resumed") {
+        this.#takenOver(data);
+        return;
+      }
+      const counted = this.#unacknowledged;
+      counted.resume(0);
+      this.#begun(this.#welcome, counted);
+    }
+    this.#received += 1;
+    this.#unacknowledged.acknowledge(id);
+    if (this.#pings.delete(id)) return;
+    if (event === "error") this.#failed(data, id);
+    else if (!this.#resolve(id, data)) emit(this, /** @type {any} */ (event), data);
+  }
+
+  /** @param {unknown} id @param {any} data @returns {boolean} whether a request was waiting for it */
+  #resolve(id, data) {
+    const request = this.#settle(id);
+    request?.resolve(data);
+    return request !== undefined;
   }
 
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
     clearTimeout(this.#timer);
     this.#welcome = welcome;
-    this.#backoff.reset();
     this.#newIds = 0;
+    this.#openedAt = performance.now();
+    this.#heartbeat.start();
+    if (!this.#isResuming) this.#begun(welcome);
+    // What comes next tells whether the session goes on; asking makes something come.
+    else this.#ping();
+    this.#resume = welcome.resume;
+  }
+
+  /** @param {Welcome} welcome @param {Unacknowledged} [counted] what was sent in the new session already */
+  #begun(welcome, counted) {
+    this.#forgetSession(new ConnectionClosedError("The server has forgotten this client meanwhile."));
+    if (counted) this.#unacknowledged = counted;
+    this.#resume = welcome.resume;
+    this.#opened(welcome);
+    emit(this, "open", welcome);
+  }
+
+  /** @param {Resumed} resumed */
+  #takenOver(resumed) {
+    const lost = this.#unacknowledged.resume(resumed.received);
+    for (const { id, text } of lost) {
+      this.#unacknowledged.add(id, text);
+      this.#socket?.send(text);
+    }
+    this.#opened(/** @type {Welcome} */ (this.#welcome));
+    emit(this, "resumed", resumed);
+  }
+
+  /** @param {Welcome} welcome */
+  #opened(welcome) {
     this.#opening?.resolve(welcome);
     this.#opening = null;
     this.#setState("open");
-    this.#emit("open", welcome);
+  }
+
+  /** Ask for a sign of life. A server that does not know the event answers too: that it does not know it. */
+  #ping() {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    const id = this.#nextId++;
+    const text = JSON.stringify({ event: "ping", data: {}, id });
+    this.#unacknowledged.add(id, text);
+    this.#pings.add(id);
+    socket.send(text);
+    emit(this, "traffic", { direction: "out", event: "ping", data: {}, id });
+  }
+
+  #dead() {
+    const socket = this.#socket;
+    this.#closed(socket, 0);
+    // Later than the above, because a link that is down makes the browser wait for the closing handshake.
+    socket?.close();
   }
 
   /** @param {any} data @param {string | number | undefined} id */
   #failed(data, id) {
     const error = new ServerError({ ...data, id });
-    if (!this.#welcome) this.#refusal = error; // reported when the close says whether it is final
-    else if (!this.#settle(id, (request) => request.reject(error))) this.#emit("error", error);
+    const request = this.#settle(id);
+    if (request) request.reject(error);
+    else if (!this.#welcome) this.#refusal = error; // reported when the close says whether it is final
+    // A server that asks for no token, or is older than this way to give one, needs none from us.
+    else if (error.event !== "auth") emit(this, "error", error);
   }
 
-  /**
-   * @param {unknown} id
-   * @param {(request: {resolve: (data: any) => void, reject: (error: Error) => void}) => void} how
-   * @returns {boolean} whether a request was waiting for this id
-   */
-  #settle(id, how) {
-    const request = typeof id === "number" ? this.#pending.get(id) : undefined;
-    if (!request) return false;
+  /** @param {unknown} id */
+  #settle(id) {
+    const request = this.#pending.get(/** @type {number} */ (id));
     this.#pending.delete(/** @type {number} */ (id));
-    clearTimeout(request.timer);
-    how(request);
-    return true;
+    return request;
   }
 
-  /** @param {WebSocket} socket @param {number} code */
+  /** @param {WebSocket | null} socket @param {number} code */
   #closed(socket, code) {
     if (socket !== this.#socket) return;
     const wasOpen = this.#welcome !== null;
-    this.#forgetSocket(new ConnectionClosedError("The connection to the server was lost."));
-    this.#emit("close", { code });
+    if (wasOpen && performance.now() - this.#openedAt > STABLE_MS) this.#backoff.reset();
+    this.#forgetSocket();
+    if (this.#resume === null) this.#forgetSession(new ConnectionClosedError("The connection to the server was lost."));
+    emit(this, "close", { code });
     const replaced = code === CLOSE_ID_IN_USE && wasOpen;
     if (FATAL_CLOSE_CODES.has(code) || replaced) {
       const message = replaced ? "Another client has taken over this id." : "The server refused the connection.";
-      this.#finish(this.#refusal ?? new ConnectionClosedError(message));
+      const error = this.#refusal ?? new ConnectionClosedError(message);
+      this.#forgetSession(error);
+      this.#finish(error);
     } else if (code === CLOSE_ID_IN_USE && !this.#options.clientId && this.#newIds < MAX_NEW_IDS) {
       this.#newIds += 1;
       this.#clientId = randomClientId(this.#options.role);
@@ -291,6 +409,7 @@ export class Connection extends EventTarget {
   }
 
   #retryLater() {
+    clearTimeout(this.#timer);
     const delay = this.#backoff.next();
     this.#opening ??= withResolvers();
     this.#setState("waiting", { retryInMs: delay, error: this.#refusal });
@@ -299,44 +418,53 @@ export class Connection extends EventTarget {
 
   /** @param {Error | null} error */
   #finish(error) {
+    this.#outside?.abort();
+    this.#outside = null;
     this.#opening?.reject(error ?? new ConnectionClosedError("The connection was closed."));
     this.#opening = null;
     this.#setState("closed", { error });
   }
 
-  /** @param {Error} reason what pending requests are told */
-  #forgetSocket(reason) {
+  #forgetSocket() {
+    this.#attempt += 1;
     clearTimeout(this.#timer);
+    this.#heartbeat.stop();
+    if (this.#socket) this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket = null;
     this.#welcome = null;
+    this.#isResuming = false;
+    this.#pings.clear();
+  }
+
+  /** @param {Error} reason what pending requests are told */
+  #forgetSession(reason) {
+    this.#resume = null;
+    this.#received = 0;
+    this.#unacknowledged = new Unacknowledged();
     const requests = [...this.#pending.values()];
     this.#pending.clear();
-    for (const request of requests) {
-      clearTimeout(request.timer);
-      request.reject(reason);
-    }
+    for (const request of requests) request.reject(reason);
+  }
+
+  /** Hear of changes of the network while we are not closed. */
+  #listenOutside() {
+    this.#outside?.abort();
+    this.#outside = new AbortController();
+    const { signal } = this.#outside;
+    globalThis.addEventListener?.("online", () => this.check(), { signal });
+    /** @type {any} */ (globalThis.navigator)?.connection?.addEventListener?.("change", () => this.check(), { signal });
   }
 
   /** @param {ConnectionState} state @param {{retryInMs?: number, error?: Error | null}} [more] */
   #setState(state, more = {}) {
     this.#state = state;
-    this.#emit("state", { state, retryInMs: null, error: null, ...more });
-  }
-
-  /** @param {string} name @param {unknown} detail */
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+    emit(this, "state", { state, retryInMs: null, error: null, ...more });
   }
 }
 
-/**
- * `Promise.withResolvers`, which Safari 17.3 and Chrome 118 do not have yet.
- * @returns {{promise: Promise<Welcome>, resolve: (welcome: Welcome) => void, reject: (error: Error) => void}}
- */
-function withResolvers() {
-  /** @type {any} */ const parts = {};
-  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
-  // Whoever ignores the promise learns of the failure by the `state` event.
-  parts.promise.catch(() => {});
-  return parts;
+/** @param {string} event @param {any} data */
+function withoutSecrets(event, data) {
+  if (event !== "welcome") return data;
+  const servers = (data.ice_servers ?? []).map((/** @type {any} */ server) => ({ ...server, credential: undefined }));
+  return { ...data, resume: data.resume && "(hidden)", ice_servers: servers };
 }

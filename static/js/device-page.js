@@ -65,6 +65,12 @@ const WORDS = {
     title: "You are live",
     text: "Somebody is watching this picture and hearing this sound now.",
   },
+  reconnecting: {
+    tone: "busy",
+    status: "Reconnecting",
+    title: "Reconnecting",
+    text: "The connection to the server was lost. Viewers may still see and hear you.",
+  },
   failed: {
     tone: "bad",
     status: "Refused",

@@ -1,39 +1,71 @@
 // @ts-check
-/** One device's media as a viewer receives it. */
+/** One device's media as a viewer receives it. Made by `Viewer`. */
 
-import { StatsMeter } from "./stats.js";
+import { abortable } from "./abort.js";
+import { Backoff } from "./backoff.js";
+import { isClosed, isRefusal } from "./errors.js";
+import { emit, Emitter } from "./events.js";
+import { Receiver } from "./receiver.js";
 
-/**
- * `connecting` until media can flow, `live`, `lost` while the link is down and may come back, `ended` for good.
- * @typedef {"connecting" | "live" | "lost" | "ended"} FeedState
- * @typedef {{id: string, kind: "audio" | "video", codec: string, label: string}} FeedTrack
- * @typedef {{feed: number, device?: string, room_id?: number, tracks?: FeedTrack[]}} StartListening
- */
+/** A link that WebRTC calls disconnected often comes back by itself within a second or two; after this we start over. */
+const DISCONNECTED_PATIENCE_MS = 4_000;
 
-/** What each connection state of WebRTC means to somebody who watches. */
-const STATE_OF_CONNECTION = {
-  new: "connecting",
-  connecting: "connecting",
-  connected: "live",
-  disconnected: "lost",
-  failed: "lost",
-  closed: "lost",
-};
+/** Refusals of a subscription that another attempt cannot cure: the feed or our place in the room is gone. */
+const GONE = ["feed_not_found", "room_not_found", "not_in_room"];
 
 /**
- * A feed and the media received from it. Made by `Viewer`.
+ * `idle` while it is not received; `connecting` until media can flow; `live`; `lost` while it is down and may come back;
+ * `ended` for good.
+ * @typedef {"idle" | "connecting" | "live" | "lost" | "ended"} FeedState
+ * @typedef {import("./protocol.js").Kind} Kind
+ * @typedef {import("./protocol.js").TrackInfo} TrackInfo
+ * @typedef {import("./protocol.js").StartListening} StartListening
+ * @typedef {{id: string, kind: Kind, track: MediaStreamTrack}} ReceivedTrack
  *
- * Events: `state` (detail: {state, reason}), `track` (detail: the MediaStreamTrack that was added to `stream`).
+ * @typedef {object} FeedEvents
+ * @property {{state: FeedState, reason: string | null}} state
+ * @property {ReceivedTrack} track a track was added to `stream`
+ * @property {ReceivedTrack} trackremoved a track was taken out of `stream`
+ * @property {TrackInfo[]} tracks what the device publishes has changed
+ * @property {{paused: Kind[]}} paused
+ * @property {{milliseconds: number}} firstframe the first picture (or sound, where there is no picture) is there
+ * @property {Error} error this attempt to receive failed; another follows
+ *
+ * What a feed needs of its viewer.
+ * @typedef {object} FeedLink
+ * @property {import("./connection.js").Connection} connection
+ * @property {() => number | null} room null while we are in none
+ * @property {() => RTCIceServer[]} iceServers
+ * @property {(feed: Feed) => void} gone the server no longer has it
  */
-export class Feed extends EventTarget {
-  /** @type {FeedState} */ #state = "connecting";
-  /** @type {RTCPeerConnection | null} null between attempts and after the end */ #pc = null;
-  #meter = new StatsMeter();
 
-  /** @param {StartListening} announced */
-  constructor(announced) {
+/**
+ * A feed and the media received from it. It outlives reconnections and restarts of the server or the device: the object,
+ * and the `stream` that a video element shows, stay the same.
+ * @extends {Emitter<FeedEvents>}
+ */
+export class Feed extends Emitter {
+  /** @type {FeedState} */ #state = "idle";
+  /** @type {Receiver | null} the present attempt; null before the first and after the end */ #receiver = null;
+  /** @type {Receiver | null} an earlier one, whose last picture is shown until the next is there */ #retired = null;
+  #hasTracks = false; // whether the present attempt has brought any
+  /** @type {Map<string, ReceivedTrack>} in `stream` now, by the publisher's track id */ #received = new Map();
+  /** @type {Set<Kind>} what shall be paused */ #pauseWanted = new Set();
+  /** @type {Set<Kind>} what the server says is paused */ #paused = new Set();
+  /** @type {string[] | null} track ids; null is all */ #selected = null;
+  /** @type {Promise<void>} offers are answered one after the other */ #answering = Promise.resolve();
+  /** @type {any} the pause before another attempt, or the patience with a broken link */ #timer = null;
+  #backoff = new Backoff();
+  #wanted = false;
+  #turn = 0; // counts attempts, so that what belongs to an earlier one is recognised
+  #askedAt = 0;
+  #link;
+
+  /** @param {StartListening} announced @param {FeedLink} link */
+  constructor(announced, link) {
     super();
-    /** The server's number for it, unique among feeds. */
+    this.#link = link;
+    /** The server's number for it. Another one after the server or the device has started anew. */
     this.id = announced.feed;
     /** Who publishes it; servers that follow only the published document do not say. */
     this.device = announced.device ?? null;
@@ -41,7 +73,7 @@ export class Feed extends EventTarget {
     this.tracks = announced.tracks ?? [];
     /** All tracks received; fit for `video.srcObject`, and kept for the feed's whole life. */
     this.stream = new MediaStream();
-    /** Why it ended: a reason of the protocol's `stop_listening`, `reconnected` or `stopped`. */
+    /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected` or `stopped`. */
     this.reason = /** @type {string | null} */ (null);
   }
 
@@ -49,12 +81,103 @@ export class Feed extends EventTarget {
     return this.#state;
   }
 
+  /** The kinds that are paused now. */
+  get paused() {
+    return [...this.#paused].sort();
+  }
+
+  /** The tracks that were asked for, by id; null is all there are. */
+  get selected() {
+    return this.#selected;
+  }
+
+  /** The tracks that are received now. */
+  get received() {
+    return [...this.#received.values()];
+  }
+
+  /** The connection underneath, to look at; null while there is none. Another one after each loss. */
+  get peerConnection() {
+    return this.#receiver?.pc ?? null;
+  }
+
+  /**
+   * Receive it, until `stop()` or its end.
+   * @param {{tracks?: string[] | null, signal?: AbortSignal}} [options] `tracks`: some of its tracks, by id; null or left
+   *   out is all. The signal gives up waiting and stops.
+   * @returns {Promise<void>} resolves when it is live; rejects when it ends or is stopped first
+   */
+  async receive({ tracks = null, signal } = {}) {
+    signal?.throwIfAborted();
+    if (this.#state === "ended") throw new Error(`Feed ${this.id} has ended.`);
+    const isOther = sorted(tracks) !== sorted(this.#selected);
+    this.#selected = tracks;
+    if (!this.#wanted || isOther) {
+      const isChange = this.#wanted;
+      this.#wanted = true;
+      this.#setState("connecting");
+      if (isChange) this.#startOver();
+      else this.#subscribe();
+    }
+    try {
+      await abortable(this.#becomesLive(), signal);
+    } catch (error) {
+      if (signal?.aborted) this.stop();
+      throw error;
+    }
+  }
+
+  /** Stop receiving; the feed stays, and `receive()` starts it again. Idempotent. */
+  stop() {
+    if (!this.#wanted) return;
+    this.#wanted = false;
+    this.#closeReceivers();
+    for (const received of this.received) this.#dropTrack(received);
+    this.#askToStop();
+    this.#paused.clear();
+    if (this.#state !== "ended") this.#setState("idle");
+  }
+
+  /**
+   * Pause without negotiating anew: nothing of these kinds is sent to us until `resume()`.
+   * @param {...Kind} kinds both when left out
+   * @returns {Promise<Kind[]>} what is paused now
+   */
+  pause(...kinds) {
+    for (const kind of kindsOf(kinds)) this.#pauseWanted.add(kind);
+    return this.#applyPause();
+  }
+
+  /**
+   * Go on after `pause()`.
+   * @param {...Kind} kinds both when left out
+   * @returns {Promise<Kind[]>} what is paused now
+   */
+  resume(...kinds) {
+    for (const kind of kindsOf(kinds)) this.#pauseWanted.delete(kind);
+    return this.#applyPause();
+  }
+
+  /**
+   * Make a stream of one track, for devices that have several cameras.
+   * @param {string} id the publisher's track id, as in `tracks`
+   * @returns {MediaStream | null} null while it is not received
+   */
+  streamOf(id) {
+    const received = this.#received.get(id);
+    return received ? new MediaStream([received.track]) : null;
+  }
+
   /**
    * Read the numbers of this moment; about once a second is a good rhythm.
    * @returns {Promise<import("./stats.js").MediaStats | null>} null while there is no connection
    */
   async stats() {
-    return this.#pc ? this.#meter.update(await this.#pc.getStats()) : null;
+    const receiver = this.#receiver;
+    if (!receiver) return null;
+    const stats = await receiver.stats();
+    const at = receiver.firstFrameAt;
+    return { ...stats, firstFrameMs: at === null ? null : Math.round(at - this.#askedAt) };
   }
 
   /**
@@ -62,77 +185,295 @@ export class Feed extends EventTarget {
    * @returns {number | null} 0 to 1, or null where the sender does not say (RFC 6464)
    */
   audioLevel() {
-    for (const receiver of this.#pc?.getReceivers() ?? []) {
-      if (receiver.track.kind !== "audio") continue;
-      const level = receiver.getSynchronizationSources()[0]?.audioLevel;
-      if (level !== undefined) return level;
-    }
-    return null;
+    return this.#receiver?.audioLevel() ?? null;
+  }
+
+  // --- for Viewer ------------------------------------------------------------------------------------------------
+
+  /**
+   * Take an announcement: the first was the constructor's, a further one is the same device's next feed or a change of tracks.
+   * @internal
+   * @param {StartListening} announced
+   */
+  announced(announced) {
+    const isOther = announced.feed !== this.id;
+    this.id = announced.feed;
+    this.tracks = announced.tracks ?? [];
+    this.reason = null;
+    emit(this, "tracks", this.tracks);
+    if (!isOther && this.#state !== "lost") return;
+    this.#paused.clear();
+    // A device that starts anew may have given its tracks new ids.
+    if (this.#selected && !this.#selected.some((id) => this.tracks.some((track) => track.id === id))) this.#selected = null;
+    if (this.#wanted) this.#subscribe();
+    else this.#setState("idle");
   }
 
   /**
-   * Take the server's offer and return the answer; a further offer on a live connection renegotiates it.
-   * @internal for Viewer
+   * Answer an offer that came unasked: the tracks changed, or a reply whose request is forgotten.
+   * @internal
    * @param {string} sdp
-   * @param {RTCIceServer[]} iceServers
-   * @param {(candidate: RTCIceCandidate | null) => void} onCandidate null is the end of candidates
-   * @returns {Promise<string>}
    */
-  async answer(sdp, iceServers, onCandidate) {
-    const pc = this.#pc ?? this.#connect(iceServers, onCandidate);
-    await pc.setRemoteDescription({ type: "offer", sdp });
-    await pc.setLocalDescription(await pc.createAnswer());
-    return pc.localDescription?.sdp ?? "";
+  offered(sdp) {
+    if (!this.#wanted || this.#state === "ended") return;
+    const turn = this.#turn;
+    this.#answer(sdp, this.#receiver, turn).catch((error) => this.#failed(error, turn));
   }
 
   /**
-   * Close the connection but stay, for another attempt.
-   * @internal for Viewer
+   * Start over: the server says that our connection is dead, or the network has changed.
+   * @internal
    */
-  drop() {
-    const pc = this.#pc;
-    this.#pc = null;
-    pc?.close();
-    for (const track of this.stream.getTracks()) this.stream.removeTrack(track);
-    this.#meter = new StatsMeter();
-    this.#setState("lost");
+  connectionLost() {
+    if (this.#wanted && this.#state !== "ended") this.#startOver();
+  }
+
+  /**
+   * Wait for the device or the server to come back. What still moves goes on moving.
+   * @internal
+   * @param {string} reason
+   */
+  park(reason) {
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.reason = reason;
+    this.#setState("lost", reason);
+  }
+
+  /**
+   * Go on after the session was resumed.
+   * @internal
+   * @param {boolean} isSubscribed whether the server still has our subscription
+   */
+  sessionResumed(isSubscribed) {
+    if (!this.#wanted) return;
+    const state = this.#receiver?.pc.connectionState;
+    const isBroken = state === "disconnected" || state === "failed";
+    if (isBroken || (state === "connected" && !isSubscribed)) this.#startOver();
+    else this.#guard(this.#applyPause());
   }
 
   /**
    * End for good. Idempotent.
-   * @internal for Viewer
+   * @internal
    * @param {string} reason
    */
   end(reason) {
     if (this.#state === "ended") return;
+    this.#wanted = false;
+    this.#closeReceivers(); // its tracks stay in `stream`, so that the last picture stays
     this.reason = reason;
-    const pc = this.#pc;
-    this.#pc = null;
-    pc?.close();
     this.#setState("ended", reason);
   }
 
-  /** @param {RTCIceServer[]} iceServers @param {(candidate: RTCIceCandidate | null) => void} onCandidate */
-  #connect(iceServers, onCandidate) {
-    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
-    this.#pc = pc;
-    this.#setState("connecting");
-    pc.onicecandidate = (event) => onCandidate(event.candidate);
-    pc.onconnectionstatechange = () => {
-      const state = /** @type {FeedState} */ (STATE_OF_CONNECTION[pc.connectionState]);
-      if (pc === this.#pc) this.#setState(state, pc.connectionState === "failed" ? "failed" : null);
-    };
-    pc.ontrack = (event) => {
-      this.stream.addTrack(event.track);
-      this.dispatchEvent(new CustomEvent("track", { detail: event.track }));
-    };
-    return pc;
+  // --- subscribing -----------------------------------------------------------------------------------------------
+
+  get #canAsk() {
+    return this.#wanted && this.#link.room() !== null && this.#link.connection.state === "open";
+  }
+
+  async #subscribe() {
+    if (!this.#canAsk) return; // the viewer calls again once it is in a room
+    clearTimeout(this.#timer);
+    const turn = ++this.#turn;
+    const tracks = this.#selected;
+    this.#askedAt = performance.now();
+    if (this.#state !== "lost") this.#setState("connecting");
+    try {
+      const data = { room_id: this.#link.room(), feed: this.id, ...(tracks && { tracks }) };
+      const offer = await this.#link.connection.request("join_as_subscriber", data);
+      if (turn === this.#turn) await this.#answer(offer.sdp, null, turn);
+    } catch (error) {
+      this.#failed(error, turn);
+    }
+  }
+
+  /** @param {any} error @param {number} turn */
+  #failed(error, turn) {
+    if (turn !== this.#turn || !this.#canAsk || isClosed(error)) return;
+    if (isRefusal(error, ...GONE)) {
+      this.#link.gone(this);
+      return;
+    }
+    // "Already subscribed" is only the server not having noticed yet that our side of the media is gone.
+    if (!isRefusal(error, "already_subscribed")) emit(this, "error", error);
+    this.#startOver();
+  }
+
+  /** Drop the subscription and ask for another, after a pause that grows from none. */
+  #startOver() {
+    clearTimeout(this.#timer);
+    const turn = ++this.#turn;
+    const isFirst = this.#backoff.attempts === 0;
+    const pause = this.#backoff.next();
+    if (this.#state === "live") this.#setState("lost");
+    this.#timer = setTimeout(
+      async () => {
+        await this.#askToStop();
+        if (turn === this.#turn) this.#subscribe();
+      },
+      isFirst ? 0 : pause,
+    );
+  }
+
+  /** Ask the server to forget the subscription. Refused where there is none, which is as good. */
+  async #askToStop() {
+    this.#paused.clear();
+    const { connection } = this.#link;
+    if (connection.state === "open") await connection.request("stop_receiving", { feed: this.id }).catch(() => {});
+  }
+
+  /**
+   * Answer an offer on `receiver`, or on a new one where that is null or cannot take it.
+   * @param {string} sdp
+   * @param {Receiver | null} receiver
+   * @param {number} turn
+   */
+  #answer(sdp, receiver, turn) {
+    const answering = this.#answering.then(async () => {
+      if (turn !== this.#turn) return;
+      let answer;
+      if (receiver) {
+        // An offer for another connection than the present one: this happens when a resumed session repeats a reply.
+        answer = await receiver.answer(sdp).catch(() => null);
+      }
+      answer ??= await this.#newReceiver().answer(sdp);
+      if (turn !== this.#turn) return;
+      this.#link.connection.send("start_receiving", { sdp: answer, feed: this.id });
+      this.#guard(this.#applyPause());
+    });
+    this.#answering = answering.catch(() => {});
+    return answering;
+  }
+
+  /** @returns {Receiver} the present one from now on; the one before is kept until this one has tracks */
+  #newReceiver() {
+    if (this.#hasTracks) {
+      this.#retired?.close();
+      this.#retired = this.#receiver;
+    } else {
+      this.#receiver?.close();
+    }
+    this.#hasTracks = false;
+    const receiver = new Receiver(this.#link.iceServers(), {
+      added: (id, track) => receiver === this.#receiver && this.#added(id, track),
+      removed: (id, track) => receiver === this.#receiver && this.#removed(id, track),
+      state: (state) => receiver === this.#receiver && this.#linkChanged(state),
+      candidate: (candidate) => this.#sendCandidate(candidate),
+      firstFrame: () =>
+        emit(this, "firstframe", { milliseconds: Math.round(/** @type {number} */ (receiver.firstFrameAt) - this.#askedAt) }),
+    });
+    this.#receiver = receiver;
+    emit(this.#link.connection, "peerconnection", { pc: receiver.pc, typ: "sub", device: this.device });
+    return receiver;
+  }
+
+  /** @param {string} id @param {MediaStreamTrack} track */
+  #added(id, track) {
+    const stale = this.#hasTracks ? [] : this.received;
+    this.#hasTracks = true;
+    const received = { id, kind: /** @type {Kind} */ (track.kind), track };
+    this.#received.set(id, received);
+    this.stream.addTrack(track); // before the stale are gone, for a stream without tracks would end the picture
+    for (const old of stale) this.#dropTrack(old);
+    this.#retired?.close();
+    this.#retired = null;
+    emit(this, "track", received);
+  }
+
+  /** @param {string} id @param {MediaStreamTrack} track */
+  #removed(id, track) {
+    this.#dropTrack({ id, kind: /** @type {Kind} */ (track.kind), track });
+  }
+
+  /** @param {ReceivedTrack} received */
+  #dropTrack(received) {
+    if (this.#received.get(received.id)?.track === received.track) this.#received.delete(received.id);
+    this.stream.removeTrack(received.track);
+    emit(this, "trackremoved", received);
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  #linkChanged(state) {
+    if (state === "connected") {
+      clearTimeout(this.#timer);
+      this.#backoff.reset();
+      this.#setState("live");
+    } else if (state === "disconnected") {
+      this.#setState("lost");
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#canAsk && this.#startOver(), DISCONNECTED_PATIENCE_MS);
+    } else if (state === "failed") {
+      this.#setState("lost");
+      if (this.#canAsk) this.#startOver();
+    }
+  }
+
+  /** @param {RTCIceCandidate | null} candidate */
+  #sendCandidate(candidate) {
+    // A courtesy: the server needs none to connect.
+    if (this.#link.connection.state === "open") this.#link.connection.send("ice", { ...candidate?.toJSON(), typ: "sub" });
+  }
+
+  /** @returns {Promise<Kind[]>} */
+  async #applyPause() {
+    const hasSubscription = this.#receiver !== null && this.#canAsk;
+    const toPause = [...this.#pauseWanted].filter((kind) => !this.#paused.has(kind));
+    const toResume = [...this.#paused].filter((kind) => !this.#pauseWanted.has(kind));
+    if (hasSubscription && toPause.length > 0) await this.#askPause("pause_receiving", toPause);
+    if (hasSubscription && toResume.length > 0) await this.#askPause("resume_receiving", toResume);
+    return this.paused;
+  }
+
+  /** @param {"pause_receiving" | "resume_receiving"} event @param {Kind[]} kinds */
+  async #askPause(event, kinds) {
+    const { paused } = await this.#link.connection.request(event, { feed: this.id, kinds });
+    this.#paused = new Set(paused);
+    emit(this, "paused", { paused: this.paused });
+  }
+
+  #closeReceivers() {
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.#retired?.close();
+    this.#receiver?.close();
+    this.#retired = this.#receiver = null;
+    this.#hasTracks = false;
+  }
+
+  /** @returns {Promise<void>} */
+  #becomesLive() {
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        if (this.#state === "live") resolve();
+        else if (this.#state === "ended" || !this.#wanted) reject(new Error(`Feed ${this.id} stopped before it was live.`));
+        else return;
+        this.removeEventListener("state", check);
+      };
+      this.addEventListener("state", check);
+      check();
+    });
+  }
+
+  /** @param {Promise<unknown>} task */
+  #guard(task) {
+    task.catch((error) => isClosed(error) || emit(this, "error", error));
   }
 
   /** @param {FeedState} state @param {string | null} [reason] */
   #setState(state, reason = null) {
     if (this.#state === "ended" || (this.#state === state && reason === null)) return;
     this.#state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+    emit(this, "state", { state, reason });
   }
+}
+
+/** @param {Kind[]} kinds @returns {Kind[]} */
+function kindsOf(kinds) {
+  return kinds.length > 0 ? kinds : ["audio", "video"];
+}
+
+/** @param {string[] | null} ids */
+function sorted(ids) {
+  return ids && [...ids].sort().join(" ");
 }

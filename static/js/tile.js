@@ -11,7 +11,7 @@ const METER_GAIN = 1.6;
 /** Below this it is silence. */
 const HEARD_FROM_LEVEL = 0.003;
 
-/** @typedef {"connecting" | "starting" | "live" | "frozen" | "lost" | "ended"} TileState */
+/** @typedef {"idle" | "connecting" | "starting" | "live" | "frozen" | "lost" | "ended"} TileState */
 
 /** Show one feed at a time; a feed of the same device may follow in the same place. */
 export class Tile {
@@ -180,7 +180,7 @@ export class Tile {
       case "starting":
         return { title: "Connected", text: "Waiting for the first picture." };
       case "lost":
-        return { title: "Connection lost", text: "Trying to get it back." };
+        return this.#feed.reason ? endedMessageOf(this.#feed.reason) : { title: "Connection lost", text: "Trying to get it back." };
       case "ended":
         return endedMessageOf(this.#feed.reason);
       case "live":

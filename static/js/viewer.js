@@ -1,58 +1,94 @@
 // @ts-check
-/** Watching: one room of our own, every feed in it received. No DOM. */
+/** Watching: one room of our own, the feeds in it received. No DOM. */
 
 import { Backoff } from "./backoff.js";
-import { Connection, ServerError } from "./connection.js";
+import { Connection } from "./connection.js";
+import { DeviceList } from "./devices.js";
+import { isClosed, isRefusal } from "./errors.js";
+import { emit, Emitter, on } from "./events.js";
 import { Feed } from "./feed.js";
+import { Publication } from "./publication.js";
 
-/** Pause between invitations while nothing is to be seen: a device that comes online is picked up this soon. */
+/** Pause between invitations while nothing is to be seen, for servers that invite nobody by themselves later. */
 const INVITE_INTERVAL_MS = 3_000;
 /** The same while a device has been asked and is still starting: clients of the published document start over, with
  * a second camera prompt, when they are asked twice. */
 const INVITED_INTERVAL_MS = 20_000;
-/** Feeds received at once; far above what a browser can decode. */
-const MAX_FEEDS = 64;
+/** Feeds held at once; far above what a browser can decode. */
+const MAX_FEEDS = 256;
+/** A lost device's feed is kept this long: clients that start anew wait up to ten seconds between attempts. */
+const LOST_FEED_MS = 15_000;
 
-/** Refusals of a subscription that another attempt cannot cure: the feed or our place in the room is gone. */
-const FEED_IS_GONE = new Set(["feed_not_found", "room_not_found", "not_in_room"]);
+/** Ends after which the device may be back in a moment. */
+const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
 
 /**
  * `idle` before `watch()` and after `stop()`; `connecting` to the server; `waiting` for a device; `watching` at least
- * one feed; `reconnecting` after the server was lost; `failed` when it refused for good.
+ * one feed; `reconnecting` after the server was lost, while pictures may go on; `failed` when it refused for good.
  * @typedef {"idle" | "connecting" | "waiting" | "watching" | "reconnecting" | "failed"} ViewerState
- * @typedef {{room_id: number, invited: string[], attached: string[], unavailable: string[]}} Invited
+ * @typedef {import("./protocol.js").Invited} Invited
+ * @typedef {import("./protocol.js").DeviceInfo} DeviceInfo
+ * @typedef {import("./protocol.js").StartListening} StartListening
+ *
  * @typedef {object} ViewerOptions
- * @property {string} [server] `ws://host:port`; the page's own host when left out
+ * @property {string} [server] `ws://host:port`; where this module came from when left out
  * @property {string} [clientId]
- * @property {string} [token]
+ * @property {import("./connection.js").Token} [token]
  * @property {RTCIceServer[]} [iceServers] instead of those that the server gives
- * @property {string[]} [devices] invite only these; all when left out
+ * @property {string[]} [devices] invite only these; all when left out, also those that come later; none when empty
+ * @property {(feed: Feed) => boolean | string[]} [choose] asked of each new feed: whether to receive it at once, or which
+ *   of its tracks, by id; all of every feed when left out
+ * @property {AbortSignal} [signal] stops it when it aborts
+ *
+ * @typedef {object} ViewerEvents
+ * @property {Feed} feed a feed is there; whether it is received, `choose` has said
+ * @property {Feed} feedended
+ * @property {{state: ViewerState, error: Error | null}} state
+ * @property {DeviceInfo[]} devices who is online has changed, or what they do
+ * @property {Invited} invited the answer to an invitation, ours or one made by ourselves
+ * @property {{devices: string[]}} uninvited devices did not take their invitation up in time; they may still come
+ * @property {Error} error
  */
 
 /**
  * Watch the devices of a server.
- *
- * Events: `feed` (detail: Feed, connecting), `feedended` (detail: Feed), `state` (detail: {state, error}),
- * `invited` (detail: Invited), `error` (detail: Error).
+ * @extends {Emitter<ViewerEvents>}
  */
-export class Viewer extends EventTarget {
-  /** @type {Map<number, Feed>} */ #feeds = new Map();
-  /** @type {Map<number, {backoff: Backoff, timer: any}>} attempts to receive a feed, by feed */ #attempts = new Map();
+export class Viewer extends Emitter {
+  /** @type {Map<number, Feed>} in our room now */ #feeds = new Map();
+  /** @type {Map<Feed, any>} feeds whose device or server is gone and may be back, with their timers */ #parked = new Map();
+  #devices = new DeviceList();
   /** @type {number | null} our room; null while there is none */ #room = null;
+  /** @type {Publication | null} what we send ourselves, in a two-way call */ #publication = null;
   /** @type {ViewerState} */ #state = "idle";
-  /** @type {any} */ #inviteTimer = null;
+  /** @type {any} until the next invitation, or the next attempt at a room */ #timer = null;
+  /** @type {Set<string> | null} whom to invite again by ourselves; null is everybody */ #invitees;
   #roomBackoff = new Backoff();
+  #turn = 0; // counts sessions, so that a room made for an earlier one is recognised
   #wanted = false;
+  #isEntering = false; // from asking for a room to being in it
   #wasInRoom = false;
   #autoInvite = true;
+  #hasPresence = false;
+  #isDevicesTold = true;
   #options;
   #connection;
+  #link;
 
   /** @param {ViewerOptions} [options] */
   constructor(options = {}) {
     super();
     this.#options = options;
-    this.#connection = new Connection({ ...options, role: "WEB" });
+    this.#invitees = options.devices ? new Set(options.devices) : null;
+    const { server, clientId, token } = options;
+    this.#connection = new Connection({ server, clientId, token, role: "WEB" });
+    this.#link = {
+      connection: this.#connection,
+      room: () => this.#room,
+      iceServers: () => this.#iceServers,
+      gone: (/** @type {Feed} */ feed) => this.#feedGone(feed, "disconnected"),
+    };
+    options.signal?.addEventListener("abort", () => this.stop(), { once: true });
     this.#listen();
   }
 
@@ -60,14 +96,29 @@ export class Viewer extends EventTarget {
     return this.#state;
   }
 
-  /** The feeds that are there now. */
+  /** The feeds that are there now, and those that are lost and may come back. */
   get feeds() {
-    return [...this.#feeds.values()];
+    return [...this.#feeds.values(), ...this.#parked.keys()];
+  }
+
+  /** Who is online and what they do, by name; empty where the server does not tell. */
+  get devices() {
+    return this.#devices.all;
+  }
+
+  /** Our room's number; null while we are in none. */
+  get room() {
+    return this.#room;
+  }
+
+  /** What we send ourselves; null unless `publish()` was called. */
+  get publication() {
+    return this.#publication;
   }
 
   /** Whether devices are invited again by themselves; not after one was switched off over there, until `invite()`. */
   get isInviting() {
-    return this.#room !== null && this.#autoInvite;
+    return this.#room !== null && this.#autoInvite && this.#invitees?.size !== 0;
   }
 
   /** The connection underneath, for events that this class does not use. */
@@ -77,204 +128,311 @@ export class Viewer extends EventTarget {
 
   /**
    * Connect, make a room and invite devices; go on until `stop()`, whatever happens to the connection.
+   * @param {{signal?: AbortSignal}} [options] the signal gives up waiting and stops
    * @returns {Promise<void>} resolves when the server has said welcome; rejects when it refuses for good
    */
-  async watch() {
+  async watch({ signal } = {}) {
+    this.#options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     this.#wanted = true;
     this.#autoInvite = true;
     this.#updateState();
-    await this.#connection.open();
+    try {
+      await this.#connection.open({ signal });
+    } catch (error) {
+      if (signal?.aborted) this.stop();
+      throw error;
+    }
   }
 
   /** Leave the room and close. Idempotent. */
   stop() {
+    if (!this.#wanted) return;
     this.#wanted = false;
+    this.#turn += 1;
+    clearTimeout(this.#timer);
     if (this.#room !== null && this.#connection.state === "open") this.#connection.send("leave");
-    this.#leaveRoom("stopped");
+    this.#room = null;
+    this.unpublish();
+    for (const feed of this.feeds) this.#endFeed(feed, "stopped");
+    this.#devices.replace([]);
     this.#connection.close();
     this.#wasInRoom = false;
     this.#updateState();
   }
 
   /**
-   * Invite every available device (or those of the options) now.
-   * @returns {Promise<Invited | null>} null when there is no room (any more)
+   * Invite devices now, and again when they come back.
+   * @param {string[]} [devices] only these, from now on too; those of the options, or all, when left out
+   * @param {{signal?: AbortSignal}} [options] the signal gives up waiting
+   * @returns {Promise<Invited | null>} null while there is no room: it is made up for as soon as there is
    */
-  async invite() {
-    clearTimeout(this.#inviteTimer);
+  async invite(devices, { signal } = {}) {
+    clearTimeout(this.#timer);
     this.#autoInvite = true;
+    for (const device of devices ?? []) this.#invitees?.add(device);
     const room = this.#room;
     if (room === null) return null;
-    const devices = this.#options.devices;
-    let pause = INVITE_INTERVAL_MS;
+    const named = devices ?? (this.#invitees && [...this.#invitees]);
+    if (named?.length === 0) return null;
+    let pause = this.#hasPresence ? INVITED_INTERVAL_MS : INVITE_INTERVAL_MS;
     try {
-      const invited = await this.#connection.request("invite_devices", { room_id: room, ...(devices && { devices }) });
+      const data = { room_id: room, ...(named ? { devices: named } : { standing: true }) };
+      const invited = await this.#connection.request("invite_devices", data, { signal });
       if (room !== this.#room) return null;
       if (invited.invited.length > 0) pause = INVITED_INTERVAL_MS;
-      this.#emit("invited", invited);
+      this.#devices.invited(invited.invited);
+      this.#tellDevices();
+      emit(this, "invited", invited);
       return invited;
     } finally {
       this.#inviteLater(pause);
     }
   }
 
+  /**
+   * Ask the server who is online. `devices` is kept up to date without it.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<DeviceInfo[]>}
+   */
+  async listDevices({ signal } = {}) {
+    const { devices } = await this.#connection.request("list_devices", {}, { signal });
+    this.#hasPresence = true;
+    this.#devices.replace(devices);
+    this.#tellDevices();
+    return this.devices;
+  }
+
+  /**
+   * Send media ourselves, into our room: a two-way call.
+   * @param {MediaStream} stream
+   * @param {import("./publication.js").MediaOptions} [options]
+   * @returns {Publication} connecting; its `state` event tells the rest
+   */
+  publish(stream, options = {}) {
+    this.unpublish();
+    const publication = new Publication(this.#connection, stream, { iceServers: this.#options.iceServers, ...options });
+    this.#publication = publication;
+    on(publication, "error", (error) => this.#report(error));
+    if (this.#room !== null) this.#guard(publication.start());
+    return publication;
+  }
+
+  /** Stop sending. The stream's tracks are the caller's and go on. Idempotent. */
+  unpublish() {
+    this.#publication?.stop();
+    this.#publication = null;
+  }
+
+  get #iceServers() {
+    return this.#options.iceServers ?? this.#connection.welcome?.ice_servers ?? [];
+  }
+
   #listen() {
-    const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ handler) =>
-      this.#connection.addEventListener(name, (event) => handler(/** @type {CustomEvent} */ (event).detail));
-    on("open", () => this.#enterRoom());
-    on("close", () => this.#disconnected());
-    on("state", (detail) => this.#updateState(detail.error));
-    on("error", (error) => this.#serverError(error));
-    on("start_listening", (data) => this.#announced(data));
-    on("stop_listening", (data) => this.#feedStopped(data));
-    on("offer_to_subscriber", (data) => this.#reoffered(data));
-    on("connection_lost", (data) => this.#connectionLost(data.feed));
+    const connection = this.#connection;
+    on(connection, "open", () => this.#begin());
+    on(connection, "resumed", (data) => this.#resumed(data));
+    on(connection, "state", (detail) => this.#updateState(detail.error));
+    on(connection, "error", (error) => this.#serverError(error));
+    on(connection, "start_listening", (data) => this.#announced(data));
+    on(connection, "stop_listening", (data) => this.#feedStopped(data));
+    on(connection, "offer_to_subscriber", (data) => this.#feeds.get(data.feed)?.offered(data.sdp));
+    on(connection, "connection_lost", (data) => data.typ === "sub" && this.#feeds.get(data.feed)?.connectionLost());
+    on(connection, "device_online", (data) => this.#deviceOnline(data.device));
+    on(connection, "device_offline", (data) => this.#changeDevices(() => this.#devices.offline(data.device)));
+    on(connection, "tracks_changed", (data) => this.#feeds.get(data.feed)?.announced(data));
+    on(connection, "devices_unavailable", (data) => this.#uninvited(data.devices));
   }
 
-  async #enterRoom() {
-    try {
-      const { room_id: room } = await this.#connection.request("create_room");
-      await this.#connection.request("join_as_publisher", { room_id: room, inviter: this.#connection.clientId });
-      // Feeds have other ids here than in the room before a reconnection: the old ones are over.
-      this.#endFeeds("reconnected");
-      this.#room = room;
-    } catch (error) {
-      this.#report(error);
-      if (this.#connection.state !== "open") return;
-      clearTimeout(this.#inviteTimer);
-      this.#inviteTimer = setTimeout(() => this.#enterRoom(), this.#roomBackoff.next());
-      return;
-    }
-    this.#roomBackoff.reset();
-    this.#wasInRoom = true;
-    this.#updateState();
-    this.#guard(this.invite());
-  }
+  // --- the room --------------------------------------------------------------------------------------------------
 
-  /** @param {number} delay */
-  #inviteLater(delay) {
-    clearTimeout(this.#inviteTimer);
-    if (this.#room === null || this.#feeds.size > 0 || !this.#autoInvite) return;
-    this.#inviteTimer = setTimeout(() => this.#guard(this.invite()), delay);
-  }
-
-  /** The socket is gone and our room with it; pictures stay until the next room is there, for as long as they move. */
-  #disconnected() {
+  /** The server knows nothing of us (any more): make everything anew. */
+  #begin() {
+    this.#turn += 1;
     this.#room = null;
-    clearTimeout(this.#inviteTimer);
-    for (const feed of this.#feeds.values()) this.#forgetAttempt(feed.id);
+    this.#hasPresence = false;
+    clearTimeout(this.#timer);
+    for (const feed of [...this.#feeds.values()]) this.#park(feed, "reconnected");
+    this.#publication?.suspend();
+    this.#guard(this.#enterRoom(this.#turn));
   }
 
-  /** @param {string} reason */
-  #leaveRoom(reason) {
-    this.#disconnected();
-    this.#endFeeds(reason);
-  }
-
-  /** @param {string} reason */
-  #endFeeds(reason) {
-    for (const feed of this.feeds) this.#endFeed(feed, reason);
-  }
-
-  /** @param {import("./feed.js").StartListening} data */
-  #announced(data) {
-    if (!Number.isInteger(data.feed) || this.#feeds.has(data.feed)) return;
-    if (this.#feeds.size >= MAX_FEEDS) {
-      this.#emit("error", new Error(`More than ${MAX_FEEDS} feeds: feed ${data.feed} is not shown.`));
+  /** @param {import("./protocol.js").Resumed} resumed */
+  #resumed({ rooms, subscriptions }) {
+    if (this.#isEntering) return; // its requests are answered on the new socket
+    if (!rooms.some(({ room_id: room }) => room === this.#room)) {
+      this.#begin();
       return;
     }
-    const feed = new Feed(data);
-    this.#feeds.set(feed.id, feed);
-    clearTimeout(this.#inviteTimer);
-    feed.addEventListener("state", (event) => {
-      const { state, reason } = /** @type {CustomEvent} */ (event).detail;
-      if (state === "live") this.#forgetAttempt(feed.id);
-      if (reason === "failed") this.#connectionLost(feed.id);
-    });
-    this.#emit("feed", feed);
-    this.#updateState();
-    this.#guard(this.#subscribe(feed));
-  }
-
-  /** @param {Feed} feed */
-  async #subscribe(feed) {
-    try {
-      const offer = await this.#connection.request("join_as_subscriber", { room_id: this.#room, feed: feed.id });
-      if (this.#feeds.get(feed.id) === feed) await this.#answer(feed, offer.sdp);
-    } catch (error) {
-      if (this.#feeds.get(feed.id) !== feed || this.#room === null) return; // over before it began
-      if (error instanceof ServerError && FEED_IS_GONE.has(error.code)) this.#endFeed(feed, "disconnected");
-      else this.#subscribeLater(feed, error);
-    }
-  }
-
-  /** @param {Feed} feed @param {string} sdp */
-  async #answer(feed, sdp) {
-    const iceServers = this.#options.iceServers ?? this.#connection.welcome?.ice_servers ?? [];
-    const answer = await feed.answer(sdp, iceServers, (candidate) => this.#sendCandidate(candidate));
-    this.#connection.send("start_receiving", { sdp: answer, feed: feed.id });
-  }
-
-  /** @param {RTCIceCandidate | null} candidate */
-  #sendCandidate(candidate) {
-    if (this.#connection.state !== "open") return; // the server needs none to connect
-    this.#connection.send("ice", { ...candidate?.toJSON(), typ: "sub" });
-  }
-
-  /** @param {Feed} feed @param {unknown} [error] */
-  #subscribeLater(feed, error) {
-    // "Already subscribed" is only the server not having noticed yet that our side of the media is gone.
-    const expected = error instanceof ServerError && error.code === "already_subscribed";
-    if (error && !expected) this.#emit("error", error);
-    feed.drop();
-    const attempt = this.#attempts.get(feed.id) ?? { backoff: new Backoff(), timer: null };
-    this.#attempts.set(feed.id, attempt);
-    clearTimeout(attempt.timer);
-    attempt.timer = setTimeout(() => this.#guard(this.#subscribe(feed)), attempt.backoff.next());
-  }
-
-  /** @param {number} id */
-  #forgetAttempt(id) {
-    clearTimeout(this.#attempts.get(id)?.timer);
-    this.#attempts.delete(id);
-  }
-
-  /** @param {number} id */
-  #connectionLost(id) {
-    const feed = this.#feeds.get(id);
-    if (feed && this.#room !== null) this.#subscribeLater(feed);
-  }
-
-  /** @param {{feed: number, sdp: string}} data */
-  #reoffered(data) {
-    const feed = this.#feeds.get(data.feed);
-    if (feed) this.#guard(this.#answer(feed, data.sdp));
-  }
-
-  /** @param {{feed: number, reason?: string}} data */
-  #feedStopped(data) {
-    const feed = this.#feeds.get(data.feed);
-    if (!feed) return;
-    const reason = data.reason ?? "unpublished";
-    // Somebody pressed stop over there. Asking again unasked would switch their camera back on.
-    if (reason === "unpublished") this.#autoInvite = false;
-    this.#endFeed(feed, reason);
-  }
-
-  /** @param {Feed} feed @param {string} reason */
-  #endFeed(feed, reason) {
-    this.#forgetAttempt(feed.id);
-    this.#feeds.delete(feed.id);
-    feed.end(reason);
-    this.#emit("feedended", feed);
+    const subscribed = new Set(subscriptions);
+    for (const feed of this.#feeds.values()) feed.sessionResumed(subscribed.has(feed.id));
     this.#updateState();
     this.#inviteLater(INVITE_INTERVAL_MS);
   }
 
-  /** @param {ServerError} error */
+  /** @param {number} turn */
+  async #enterRoom(turn) {
+    this.#isEntering = true;
+    try {
+      const { room_id: room } = await this.#connection.request("create_room");
+      if (turn !== this.#turn) return;
+      await this.#connection.request("join_as_publisher", { room_id: room, inviter: this.#connection.clientId });
+      if (turn !== this.#turn) return;
+      this.#room = room;
+    } catch (error) {
+      if (turn !== this.#turn || isClosed(error)) return;
+      this.#report(error);
+      this.#timer = setTimeout(() => this.#enterRoom(turn), this.#roomBackoff.next());
+      return;
+    } finally {
+      if (turn === this.#turn) this.#isEntering = false;
+    }
+    this.#roomBackoff.reset();
+    this.#wasInRoom = true;
+    for (const feed of this.#parked.keys()) this.#startParkTimer(feed);
+    this.#updateState();
+    if (this.#publication) this.#guard(this.#publication.start());
+    // Servers that follow only the published document do not tell who is there.
+    await this.listDevices().catch((error) => isRefusal(error, "unknown_event", "forbidden") || this.#report(error));
+    if (turn === this.#turn && this.#autoInvite) this.#guard(this.invite());
+  }
+
+  /** @param {number} delay */
+  #inviteLater(delay) {
+    clearTimeout(this.#timer);
+    if (!this.isInviting || this.#feeds.size > 0) return;
+    this.#timer = setTimeout(() => this.#guard(this.invite()), delay);
+  }
+
+  // --- devices ---------------------------------------------------------------------------------------------------
+
+  /** @param {string} device */
+  #deviceOnline(device) {
+    this.#changeDevices(() => this.#devices.online(device));
+    // Whoever is wanted by name is not covered by the standing invitation.
+    if (this.#room !== null && this.#invitees?.has(device)) this.#guard(this.invite([device]));
+  }
+
+  /** @param {string[]} devices */
+  #uninvited(devices) {
+    this.#changeDevices(() => this.#devices.uninvited(devices));
+    emit(this, "uninvited", { devices });
+  }
+
+  /** @param {() => void} change */
+  #changeDevices(change) {
+    change();
+    this.#tellDevices();
+  }
+
+  /** Tell of changes once for all that come together: a fleet may come online at one stroke. */
+  #tellDevices() {
+    if (!this.#isDevicesTold) return;
+    this.#isDevicesTold = false;
+    setTimeout(() => {
+      this.#isDevicesTold = true;
+      emit(this, "devices", this.devices);
+    }, 0);
+  }
+
+  // --- feeds -----------------------------------------------------------------------------------------------------
+
+  /** @param {StartListening} data */
+  #announced(data) {
+    if (!Number.isInteger(data.feed) || this.#room === null) return;
+    this.#changeDevices(() => this.#devices.streaming(data));
+    const known = this.#feeds.get(data.feed);
+    if (known) {
+      known.announced(data);
+      return;
+    }
+    const back = data.device === undefined ? undefined : this.#unpark(data.device);
+    if (back) {
+      this.#feeds.set(data.feed, back);
+      back.announced(data);
+      this.#updateState();
+      return;
+    }
+    if (this.#feeds.size >= MAX_FEEDS) {
+      this.#report(new Error(`More than ${MAX_FEEDS} feeds: feed ${data.feed} is not shown.`));
+      return;
+    }
+    this.#addFeed(new Feed(data, this.#link));
+  }
+
+  /** @param {Feed} feed */
+  #addFeed(feed) {
+    this.#feeds.set(feed.id, feed);
+    on(feed, "error", (error) => this.#report(error));
+    const chosen = this.#options.choose?.(feed) ?? true;
+    // Rejects only when it ends first, which `feedended` tells.
+    if (chosen !== false) feed.receive({ tracks: chosen === true ? null : chosen }).catch(() => {});
+    emit(this, "feed", feed);
+    this.#updateState();
+  }
+
+  /** @param {import("./protocol.js").StopListening} data */
+  #feedStopped(data) {
+    const feed = this.#feeds.get(data.feed);
+    this.#changeDevices(() => this.#devices.stopped(data.device));
+    if (!feed) return;
+    const reason = data.reason ?? "unpublished";
+    // Somebody pressed stop over there. Asking again unasked would switch their camera back on.
+    if (reason === "unpublished") this.#autoInvite = false;
+    this.#feedGone(feed, reason);
+  }
+
+  /** @param {Feed} feed @param {string} reason */
+  #feedGone(feed, reason) {
+    if (MAY_COME_BACK.has(reason) && feed.device !== null) {
+      this.#park(feed, reason);
+      this.#startParkTimer(feed);
+    } else {
+      this.#endFeed(feed, reason);
+    }
+    this.#inviteLater(INVITE_INTERVAL_MS);
+  }
+
+  /** @param {Feed} feed @param {string} reason */
+  #park(feed, reason) {
+    this.#feeds.delete(feed.id);
+    this.#parked.set(feed, null);
+    feed.park(reason);
+    this.#updateState();
+  }
+
+  /** @param {Feed} feed whose device has so long to come back */
+  #startParkTimer(feed) {
+    clearTimeout(this.#parked.get(feed));
+    this.#parked.set(feed, setTimeout(() => this.#endFeed(feed, feed.reason ?? "disconnected"), LOST_FEED_MS));
+  }
+
+  /** @param {string} device @returns {Feed | undefined} the lost feed of a device that is back */
+  #unpark(device) {
+    const feed = [...this.#parked.keys()].find((parked) => parked.device === device);
+    if (feed) {
+      clearTimeout(this.#parked.get(feed));
+      this.#parked.delete(feed);
+    }
+    return feed;
+  }
+
+  /** @param {Feed} feed @param {string} reason */
+  #endFeed(feed, reason) {
+    clearTimeout(this.#parked.get(feed));
+    this.#parked.delete(feed);
+    this.#feeds.delete(feed.id);
+    feed.end(reason);
+    emit(this, "feedended", feed);
+    this.#updateState();
+  }
+
+  // --- state -----------------------------------------------------------------------------------------------------
+
+  /** @param {any} error */
   #serverError(error) {
     if (error.event === "ice") return; // candidates are a courtesy: refusing one costs nothing
-    this.#emit("error", error);
+    this.#report(error);
   }
 
   /** @param {Error | null} [error] */
@@ -282,7 +440,7 @@ export class Viewer extends EventTarget {
     const state = this.#deriveState();
     if (state === this.#state && !error) return;
     this.#state = state;
-    this.#emit("state", { state, error });
+    emit(this, "state", { state, error });
   }
 
   /** @returns {ViewerState} */
@@ -291,7 +449,8 @@ export class Viewer extends EventTarget {
     if (this.#connection.state === "closed") return "failed";
     if (this.#connection.state !== "open") return this.#wasInRoom ? "reconnecting" : "connecting";
     if (this.#feeds.size > 0) return "watching";
-    return this.#room === null ? "connecting" : "waiting";
+    if (this.#room === null) return this.#wasInRoom ? "reconnecting" : "connecting";
+    return "waiting";
   }
 
   /** @param {Promise<unknown>} task whose failure is to be reported */
@@ -301,11 +460,6 @@ export class Viewer extends EventTarget {
 
   /** @param {any} error; a closed connection is no news, its `state` has told already */
   #report(error) {
-    if (error.code !== "connection_closed") this.#emit("error", error);
-  }
-
-  /** @param {string} name @param {unknown} detail */
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+    if (!isClosed(error)) emit(this, "error", error);
   }
 }

@@ -1,0 +1,110 @@
+// @ts-check
+/** One connection that receives: offers in, answers out, tracks by their publisher's ids. No protocol. */
+
+import { mediaLines } from "./sdp.js";
+import { StatsMeter } from "./stats.js";
+
+/** How often we look for the first frame: no event tells without a video element, and this is its precision. */
+const FIRST_FRAME_POLL_MS = 40;
+/** Looked for this long; a camera that is later than this is not measured. */
+const FIRST_FRAME_LIMIT_MS = 20_000;
+
+/**
+ * @typedef {object} ReceiverHandlers
+ * @property {(id: string, track: MediaStreamTrack) => void} added
+ * @property {(id: string, track: MediaStreamTrack) => void} removed
+ * @property {(state: RTCPeerConnectionState) => void} state
+ * @property {(candidate: RTCIceCandidate | null) => void} candidate null is the end of candidates
+ * @property {() => void} firstFrame
+ */
+
+/** Receive what one peer offers. Made anew for each attempt; `close()` ends it. */
+export class Receiver {
+  /** @type {Map<string, {id: string, track: MediaStreamTrack}>} what is received now, by mid */ #received = new Map();
+  #meter = new StatsMeter();
+  #handlers;
+  #isClosed = false;
+
+  /** @param {RTCIceServer[]} iceServers @param {ReceiverHandlers} handlers */
+  constructor(iceServers, handlers) {
+    this.#handlers = handlers;
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    this.pc.onicecandidate = (event) => this.#isClosed || handlers.candidate(event.candidate);
+    this.pc.onconnectionstatechange = () => {
+      if (this.#isClosed) return;
+      handlers.state(this.pc.connectionState);
+      if (this.pc.connectionState === "connected") this.#awaitFirstFrame(performance.now() + FIRST_FRAME_LIMIT_MS);
+    };
+  }
+
+  /** Milliseconds of `performance.now()` at the first picture (or sound, where there is no picture); null before. */
+  firstFrameAt = /** @type {number | null} */ (null);
+
+  /**
+   * Take an offer, the first or a further one, and return the answer.
+   * @param {string} sdp
+   * @returns {Promise<string>}
+   */
+  async answer(sdp) {
+    await this.pc.setRemoteDescription({ type: "offer", sdp });
+    this.#compare(sdp);
+    await this.pc.setLocalDescription();
+    return this.pc.localDescription?.sdp ?? "";
+  }
+
+  /** @returns {Promise<import("./stats.js").MediaStats>} */
+  async stats() {
+    return this.#meter.update(await this.pc.getStats());
+  }
+
+  /** @returns {number | null} how loud it is now, 0 to 1, or null where the sender does not say (RFC 6464) */
+  audioLevel() {
+    for (const receiver of this.pc.getReceivers()) {
+      if (receiver.track.kind !== "audio") continue;
+      const level = receiver.getSynchronizationSources()[0]?.audioLevel;
+      if (level !== undefined) return level;
+    }
+    return null;
+  }
+
+  /** End. Its tracks end too; nobody is told. */
+  close() {
+    this.#isClosed = true;
+    this.pc.close();
+  }
+
+  /** @param {string} sdp the offer: what was there before and is not in it is gone */
+  #compare(sdp) {
+    const offered = new Map(mediaLines(sdp).map((line) => [line.mid, line]));
+    for (const { mid, receiver } of this.pc.getTransceivers()) {
+      const line = mid === null ? undefined : offered.get(mid);
+      if (mid === null || !line) continue;
+      const id = line.sends ? (line.track ?? receiver.track.id) : null;
+      const before = this.#received.get(mid);
+      if (before?.id === id) continue;
+      if (before) {
+        this.#received.delete(mid);
+        this.#handlers.removed(before.id, before.track);
+      }
+      if (id !== null) {
+        this.#received.set(mid, { id, track: receiver.track });
+        this.#handlers.added(id, receiver.track);
+      }
+    }
+  }
+
+  /** @param {number} deadline */
+  async #awaitFirstFrame(deadline) {
+    if (this.#isClosed || this.firstFrameAt !== null || performance.now() > deadline) return;
+    const reports = [...(await this.pc.getStats()).values()].filter((report) => report.type === "inbound-rtp");
+    const hasPicture = [...this.#received.values()].some(({ track }) => track.kind === "video");
+    const came = reports.some((report) => (hasPicture ? report.framesDecoded > 0 : report.packetsReceived > 0));
+    if (this.#isClosed || this.firstFrameAt !== null) return;
+    if (!came) {
+      setTimeout(() => this.#awaitFirstFrame(deadline), FIRST_FRAME_POLL_MS);
+      return;
+    }
+    this.firstFrameAt = performance.now();
+    this.#handlers.firstFrame();
+  }
+}
