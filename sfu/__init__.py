@@ -6,8 +6,9 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
 
     engine        the door: owns port, certificate, feeds and subscriptions
     peer          one remote endpoint: ICE, DTLS, its one timer
+    feed          what one client publishes, over one connection after another; numbering: what viewers know it by
     publisher     the inbound half of a peer, with its producers; producer: one inbound track
-    subscriber    the outbound half of a peer, with its consumers; consumer: one outbound track
+    subscriber    the outbound half of a peer, with its consumers; consumer: one outbound track; slots: its m-lines
     relay         the one fan-out; frames: decoded frames for whoever asks the relay for them
     negotiation   offers and answers, by way of descriptions (SDP as text) and parameters (what it comes down to)
     statistics, values    what passes through the door
@@ -33,9 +34,11 @@ from .values import (
     SdpError,
     SubscriptionEnded,
     SubscriptionNotFoundError,
+    SubscriptionOffer,
     SubscriptionStarted,
     TrackInfo,
     TrackNotFoundError,
+    TracksWanted,
 )
 
 __all__ = [
@@ -55,7 +58,9 @@ __all__ = [
     "SdpError",
     "SubscriptionEnded",
     "SubscriptionNotFoundError",
+    "SubscriptionOffer",
     "SubscriptionStarted",
     "TrackInfo",
     "TrackNotFoundError",
+    "TracksWanted",
 ]

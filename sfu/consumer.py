@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .forwarding.bandwidth import ReceiverEstimate
+from .forwarding.sequence_shift import SequenceShift
 from .rtp.batch import divide
 from .rtp.packet import parse_header, rewrite_header, wrap_rtx
 from .rtp.rtcp import ReportBlock, SenderReport, middle_32
@@ -105,6 +106,9 @@ class Consumer:
         self._totals = totals
         self._direct = False
         self._joined_at = (0, 0)
+        # The track's number after which the last pause began; None without, or where nothing had been sent.
+        self._paused_after: int | None = None
+        self._shift = SequenceShift()
         # Whether the rest of a frame, part of which could not be sent, is still coming.
         self._broken_frame = False
         self._waits_for_keyframe = producer.kind == "video"
@@ -134,11 +138,27 @@ class Consumer:
         if self.producer.kind != "video":
             return
         recent = self.producer.recent_start(now)
-        if recent is None:
+        if recent is None or (self._paused_after is not None and recent.packets[0].sequence <= self._paused_after):
             self.request_keyframe(now)
         else:
             self.instant_start = True
             self.forward(recent)
+
+    def pause(self) -> None:
+        """Take note that the relay hands on no more packets; what it handed on so far has been sent."""
+        if self._direct:
+            self._change_counting()
+        self._paused_after = self.producer.highest_sequence if self.packets else None
+        self._shift.pause(self._paused_after)
+        self._renumbers = True
+        self._broken_frame = False
+        self._waits_for_keyframe = self.producer.kind == "video"
+
+    def resume(self, now: float) -> None:
+        """Begin again after a pause, as `start` does; the relay hands on packets from now on."""
+        self._patient_until = now + KEYFRAME_PATIENCE_SECONDS
+        self._resent.clear()
+        self.start(now)
 
     def forward(self, batch: PacketBatch) -> None:
         """Send packets of the relay."""
@@ -192,6 +212,10 @@ class Consumer:
         if packet.payload_type not in self._payload_types:
             self.drops["payload_type"] += 1
             return False
+        self._shift.begin(packet.sequence)
+        if not self._shift.may_send(packet.sequence):
+            self.drops["before_resume"] += 1
+            return False
         return True
 
     def _not_all_left(self, packets: Sequence[ForwardedPacket], sent: int) -> None:
@@ -205,8 +229,8 @@ class Consumer:
             if self._was_resent(sequence_number, now):
                 self.drops["nack_repeated"] += 1
                 continue
-            packet = self.producer.history.get(sequence_number, now)
-            if packet is None:
+            packet = self.producer.history.get(self._shift.to_track(sequence_number), now)
+            if packet is None or not self._shift.may_send(packet.sequence):
                 self.drops["nack_too_old"] += 1
                 continue
             data = self._as_negotiated(packet)
@@ -285,12 +309,12 @@ class Consumer:
         number = self._payload_types.get(packet.payload_type)
         if number is None:
             return None
-        if number == packet.payload_type:
+        if number == packet.payload_type and not self._shift.offset:
             return packet.data
         return rewrite_header(
             packet.data,
             payload_type=number,
-            sequence_number=packet.sequence & 0xFFFF,
+            sequence_number=(packet.sequence - self._shift.offset) & 0xFFFF,
             timestamp=packet.timestamp,
             ssrc=self.sent.ssrc,
         )

@@ -74,26 +74,40 @@ def _quote(line: str) -> str:
 def new_description(local: LocalTransport, kind: str) -> sdp.SessionDescription:
     """Begin a description of the given kind, `offer` or `answer`, without media."""
     description = sdp.SessionDescription()
-    description.origin = f"- {local.session_id} 1 IN IP4 {_ANY_HOST}"
+    description.origin = f"- {local.session_id} {local.version} IN IP4 {_ANY_HOST}"
     description.msid_semantic = [sdp.GroupDescription(semantic="WMS", items=["*"])]
     description.type = kind
     return description
 
 
-def finish(description: sdp.SessionDescription) -> str:
-    """Bundle what is accepted and return the text."""
+def finish(description: sdp.SessionDescription, tag: str | None = None) -> str:
+    """Bundle what is accepted and return the text.
+
+    The section `tag`, where there is one, stands first in the group: its transport is the bundle's (RFC 8843 section
+    7.2.1), and a section that is new to the other side cannot be that.
+    """
     mids: list[int | str] = [media.rtp.muxId for media in description.media if media.port != 0]
+    mids.sort(key=lambda mid: mid != tag)
     description.group = [sdp.GroupDescription(semantic="BUNDLE", items=mids)]
     return str(description)
 
 
 def accepted_section(
-    track: TrackParameters, codecs: Sequence[Codec], local: LocalTransport, *, direction: str, setup: str
+    track: TrackParameters,
+    codecs: Sequence[Codec],
+    local: LocalTransport,
+    *,
+    direction: str,
+    setup: str,
+    port: int = _DISCARD_PORT,
 ) -> sdp.MediaDescription:
-    """Write one accepted section; the transport's lines are the same in all, since all are bundled."""
+    """Write one accepted section; the transport's lines are the same in all, since all are bundled.
+
+    With `port` 0 it is a rejected one that is complete all the same: stock aiortc reads the transport of those, too.
+    """
     media = sdp.MediaDescription(
         kind=track.kind,
-        port=_DISCARD_PORT,
+        port=port,
         profile="UDP/TLS/RTP/SAVPF",
         fmt=[codec.payload_type for codec in codecs],
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from .feed import Feed, Subscription, Uplink, infos
 from .negotiation import build_answer, build_offer, parse_answer, parse_offer
 from .parameters import Candidate
 from .peer import PeerConnection
@@ -30,42 +30,19 @@ from .values import (
     SdpError,
     SubscriptionEnded,
     SubscriptionNotFoundError,
+    SubscriptionOffer,
     SubscriptionStarted,
-    TrackNotFoundError,
+    TracksWanted,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .producer import Producer
-    from .values import EngineEvent, EngineSettings
+    from .parameters import PublisherOffer, RemoteTransport
+    from .publisher import Source
+    from .values import EngineEvent, EngineSettings, Kind
 
 logger = logging.getLogger("aiosfu.engine")
-
-
-@dataclass(slots=True, eq=False)
-class Feed:
-    """What one client publishes: its producers under one id."""
-
-    id: int
-    peer: PeerConnection
-    publisher: Publisher
-    subscriptions: dict[int, Subscription] = field(default_factory=dict)
-
-    @property
-    def stream_id(self) -> str:
-        """The MediaStream id that subscribers see: the publisher's own where it gave one."""
-        return self.publisher.stream_id or f"feed-{self.id}"
-
-
-@dataclass(slots=True, eq=False)
-class Subscription:
-    """One viewer's connection to one feed."""
-
-    id: int
-    feed: Feed
-    peer: PeerConnection
-    subscriber: Subscriber
 
 
 class Engine:
@@ -127,15 +104,78 @@ class Engine:
             raise EngineStateError(f"feed {feed} exists already")
         self._check_size(offer)
         parsed = parse_offer(offer, max_tracks=self._settings.max_tracks)
+        self._check_room()
+        opened = Feed(feed, self.relay, parsed.stream_id, self._settings.unwanted_hold)
+        sources = opened.plan(parsed, same_connection=False)
+        opened.uplink = self._uplink(opened, parsed, sources)
+        opened.take(sources)
+        opened.demand_changed = lambda: self._update_demand(opened)
+        self._feeds[feed] = opened
+        return self._answer(opened.uplink, parsed, sources)
+
+    async def republish(self, feed: int, offer: str) -> Publication:
+        """Answer a further SDP `offer` of the publisher of `feed`, which lives on with its subscriptions.
+
+        The offer may add and remove tracks of its connection or restart ICE. Or it may come from a wholly new one:
+        media then changes over once that is connected, the old one is closed, and if it never connects the feed ends.
+        Tracks go on for their subscribers by track id or, on a new connection, where there are as many of a kind as
+        before, by their order: a phone makes new ids for the same camera, and its viewers need no new offer then, for
+        they keep the ids that they were told. Where the set of tracks changes subscribers get a `SubscriptionOffer`.
+
+        Raises `FeedNotFoundError`, `SdpError`, `NoCommonCodecError`; the feed then goes on as it was.
+        """
+        opened = self._feeds.get(feed)
+        if opened is None:
+            raise FeedNotFoundError(f"there is no feed {feed}")
+        self._check_size(offer)
+        parsed = parse_offer(offer, max_tracks=self._settings.max_tracks, further=True)
+        if opened.newest.is_meant_by(parsed):
+            return self._republish_same(opened, parsed)
+        sources = opened.plan(parsed, same_connection=False)
+        self._close_uplink(opened.drop_coming())
+        if self._peer_count() >= self._settings.max_peers:
+            self._close_uplink(opened.uplink)
+        coming = self._uplink(opened, parsed, sources)
+        opened.expect(coming, sources)
+        return self._answer(coming, parsed, sources)
+
+    def _republish_same(self, feed: Feed, offer: PublisherOffer) -> Publication:
+        """Go on over the same connection with other tracks, other ICE credentials, or both."""
+        uplink = feed.newest
+        sources = feed.plan(offer, same_connection=True)
+        if uplink.peer.remote is None or uplink.peer.remote.ufrag != offer.transport.ufrag:
+            uplink.peer.restart_ice(offer.transport)
+        uplink.session_id = offer.session_id
+        uplink.publisher.take(sources)
+        if uplink is feed.coming:
+            feed.coming_sources = sources
+        elif feed.take(sources):
+            self._tracks_changed(feed)
+        return self._answer(uplink, offer, sources)
+
+    def _uplink(self, feed: Feed, offer: PublisherOffer, sources: Sequence[Source]) -> Uplink:
+        """Make a connection for a publisher."""
         peer = self._new_peer(
-            f"feed {feed}", lambda: self._publisher_connected(feed), lambda reason: self._feed_lost(feed, reason)
+            f"feed {feed.id}",
+            lambda: self._publisher_connected(feed, uplink),
+            lambda reason: self._uplink_lost(feed, uplink, reason),
         )
-        publisher = Publisher(parsed, self.relay, peer.send_rtcp, peer.wake, lambda: self._feed_flows(feed))
+        publisher = Publisher(sources, peer.send_rtcp, lambda: self._feed_flows(feed))
         peer.media = publisher
-        self._feeds[feed] = Feed(feed, peer, publisher)
-        answer = build_answer(parsed, peer.local_transport(_session_id(), self._candidates()))
-        peer.connect(parsed.transport)
-        return Publication(answer=answer, tracks=tuple(producer.info for producer in publisher.producers))
+        uplink = Uplink(peer, publisher, offer.session_id)
+        return uplink
+
+    def _answer(self, uplink: Uplink, offer: PublisherOffer, sources: Sequence[Source]) -> Publication:
+        """Answer for a connection, and begin with it where that has not been done."""
+        peer = uplink.peer
+        remote = peer.remote
+        if remote is not None:
+            # The DTLS roles of a connection stay as they were agreed at first (RFC 8842 section 5.5).
+            offer = replace(offer, transport=replace(offer.transport, role=remote.role))
+        answer = build_answer(offer, peer.local_transport(self._candidates()))
+        if remote is None:
+            peer.connect(offer.transport)
+        return Publication(answer=answer, tracks=infos(sources))
 
     async def unpublish(self, feed: int) -> None:
         """End a feed and every subscription to it. Unknown feeds are ignored."""
@@ -153,35 +193,55 @@ class Engine:
         source = self._feeds.get(feed)
         if source is None:
             raise FeedNotFoundError(f"there is no feed {feed}")
-        producers = _select(source.publisher.producers, tracks)
-        peer = self._new_peer(
-            f"subscription {subscription}",
-            lambda: self._subscriber_connected(subscription),
-            lambda reason: self._subscription_lost(subscription, reason),
-        )
+        producers = source.select(tracks)
+        self._check_room()
+        peer = self._subscriber_peer(subscription)
         subscriber = Subscriber(producers, self.relay, f"feed-{feed}", peer.send_rtcp)
         peer.media = subscriber
-        opened = Subscription(subscription, source, peer, subscriber)
+        chosen = None if tracks is None else frozenset(tracks)
+        opened = Subscription(subscription, source, peer, subscriber, chosen)
         self._subscriptions[subscription] = opened
         source.subscriptions[subscription] = opened
-        local = peer.local_transport(_session_id(), self._candidates())
-        return build_offer(subscriber.offered, source.stream_id, local)
+        return self._offer(opened)
 
     async def accept(self, subscription: int, answer: str) -> None:
-        """Take the subscriber's SDP `answer`; media follows once it is connected.
+        """Take the subscriber's SDP `answer` to its newest offer; media follows once it is connected.
+
+        The answer to a further offer may come from a new connection of the subscriber, as simple clients make one for
+        each offer: media then goes on over that.
 
         Raises `SubscriptionNotFoundError`, `SdpError`, `NoCommonCodecError`, `EngineStateError` (answered already).
         After `SdpError` the subscription is still open and may be answered again.
         """
-        opened = self._subscriptions.get(subscription)
-        if opened is None:
-            raise SubscriptionNotFoundError(f"there is no subscription {subscription}")
-        if opened.subscriber.answered:
+        opened = self._subscription(subscription)
+        if not opened.subscriber.awaits_answer:
             raise EngineStateError(f"subscription {subscription} has been answered already")
         self._check_size(answer)
         parsed = parse_answer(answer, opened.subscriber.offered)
+        remote = opened.peer.remote
+        if remote is not None and not _same_connection(remote, parsed.transport):
+            self._replace_peer(opened)
         opened.subscriber.accept(parsed, time.monotonic())
-        opened.peer.connect(parsed.transport)
+        if opened.peer.remote is None:
+            opened.peer.connect(parsed.transport)
+        else:
+            opened.peer.wake()
+        # Not before whoever awaits this call knows that it went well.
+        asyncio.get_running_loop().call_soon(self._offer_changes, opened)
+
+    async def pause(self, subscription: int, kinds: frozenset[Kind]) -> tuple[Kind, ...]:
+        """Send a subscriber nothing more of these kinds, without renegotiation; return those that are paused now.
+
+        Raises `SubscriptionNotFoundError`.
+        """
+        return self._subscription(subscription).subscriber.pause(kinds)
+
+    async def resume(self, subscription: int, kinds: frozenset[Kind]) -> tuple[Kind, ...]:
+        """Send a subscriber these kinds again, video from a keyframe on; return those that are still paused.
+
+        Raises `SubscriptionNotFoundError`.
+        """
+        return self._subscription(subscription).subscriber.resume(kinds, time.monotonic())
 
     async def unsubscribe(self, subscription: int) -> None:
         """End a subscription. Unknown ones are ignored."""
@@ -196,9 +256,9 @@ class Engine:
             feeds=tuple(
                 FeedStatistics(
                     feed=feed.id,
-                    peer=feed.peer.statistics(),
-                    producers=tuple(producer.statistics() for producer in feed.publisher.producers),
-                    drops=dict(feed.publisher.drops),
+                    peer=feed.newest.peer.statistics(),
+                    producers=tuple(producer.statistics() for producer in feed.producers),
+                    drops=dict(feed.newest.publisher.drops),
                 )
                 for feed in self._feeds.values()
             ),
@@ -220,10 +280,42 @@ class Engine:
         name: str,
         connected: Callable[[], None],
         closed: Callable[[str], None],
+        before: PeerConnection | None = None,
     ) -> PeerConnection:
-        if len(self._feeds) + len(self._subscriptions) >= self._settings.max_peers:
+        return PeerConnection(
+            name, self._port, self._certificate, self._settings, connected, closed, self._await_end, before
+        )
+
+    def _subscriber_peer(self, subscription: int, before: PeerConnection | None = None) -> PeerConnection:
+        return self._new_peer(
+            f"subscription {subscription}",
+            lambda: self._subscriber_connected(subscription),
+            lambda reason: self._subscription_lost(subscription, reason),
+            before,
+        )
+
+    def _replace_peer(self, opened: Subscription) -> None:
+        """Go over to another connection of the same viewer, which answers to what the one before was offered."""
+        before = opened.peer
+        before.media = None
+        opened.peer = self._subscriber_peer(opened.id, before)
+        opened.subscriber.move(opened.peer.send_rtcp)
+        opened.peer.media = opened.subscriber
+        self._await_end(before.close())
+
+    def _subscription(self, subscription: int) -> Subscription:
+        opened = self._subscriptions.get(subscription)
+        if opened is None:
+            raise SubscriptionNotFoundError(f"there is no subscription {subscription}")
+        return opened
+
+    def _peer_count(self) -> int:
+        coming = sum(feed.coming is not None for feed in self._feeds.values())
+        return len(self._feeds) + coming + len(self._subscriptions)
+
+    def _check_room(self) -> None:
+        if self._peer_count() >= self._settings.max_peers:
             raise EngineFullError(f"the server has reached its limit of {self._settings.max_peers} connections")
-        return PeerConnection(name, self._port, self._certificate, self._settings, connected, closed, self._await_end)
 
     def _check_size(self, text: str) -> None:
         if len(text) > self._settings.max_sdp_bytes:
@@ -241,20 +333,65 @@ class Engine:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
-    def _publisher_connected(self, feed: int) -> None:
-        found = self._feeds[feed]
-        found.publisher.connected(time.monotonic())
-        logger.info("feed_connected", extra={"fields": {"feed": feed, "srtp": found.peer.transport.srtp_profile}})
+    def _publisher_connected(self, feed: Feed, uplink: Uplink) -> None:
+        now = time.monotonic()
+        if uplink is feed.coming:
+            before, changed = feed.promote(now)
+            self._close_uplink(before)
+            if changed:
+                self._tracks_changed(feed)
+            self._update_demand(feed)
+        uplink.publisher.connected(now)
+        logger.info("feed_connected", extra={"fields": {"feed": feed.id, "srtp": uplink.peer.transport.srtp_profile}})
 
-    def _feed_flows(self, feed: int) -> None:
-        infos = tuple(producer.info for producer in self._feeds[feed].publisher.producers)
-        self._listener(FeedStarted(feed, infos))
+    def _feed_flows(self, feed: Feed) -> None:
+        if not feed.started:
+            feed.started = True
+            self._listener(FeedStarted(feed.id, feed.infos))
 
-    def _feed_lost(self, feed: int, reason: str) -> None:
-        found = self._feeds[feed]
-        self._end_feed(found)
-        logger.info("feed_lost", extra={"fields": {"feed": feed, "reason": reason}})
-        self._listener(FeedEnded(feed, reason))
+    def _uplink_lost(self, feed: Feed, uplink: Uplink, reason: str) -> None:
+        """End the feed with its newest connection; the loss of an older one is what the newer was made for."""
+        fields = {"feed": feed.id, "reason": reason}
+        if uplink is not feed.newest:
+            logger.info("feed_connection_lost", extra={"fields": fields})
+            return
+        self._end_feed(feed)
+        logger.info("feed_lost", extra={"fields": fields})
+        self._listener(FeedEnded(feed.id, reason))
+
+    def _close_uplink(self, uplink: Uplink | None) -> None:
+        if uplink is not None:
+            self._await_end(uplink.peer.close())
+
+    def _tracks_changed(self, feed: Feed) -> None:
+        """Have every subscription follow the feed's new set of tracks."""
+        for opened in list(feed.subscriptions.values()):
+            opened.subscriber.follow(feed.followed(opened.tracks))
+            self._offer_changes(opened)
+        self._update_demand(feed)
+
+    def _offer(self, opened: Subscription) -> str:
+        local = opened.peer.local_transport(self._candidates())
+        return build_offer(opened.subscriber.offered, opened.feed.stream_id, local, opened.subscriber.tag)
+
+    def _offer_changes(self, opened: Subscription) -> None:
+        if self._subscriptions.get(opened.id) is opened and opened.subscriber.next_offer():
+            self._listener(SubscriptionOffer(opened.id, opened.feed.id, self._offer(opened)))
+
+    def _update_demand(self, feed: Feed) -> None:
+        """Tell the publisher which tracks are received if that changed, and look again when a hold ends."""
+        if feed.demand_timer is not None:
+            feed.demand_timer.cancel()
+            feed.demand_timer = None
+        if feed.demand_changed is None or feed.coming is not None:
+            return  # it has ended, or changes over soon, and the tracks get other names
+        now = time.monotonic()
+        wanted = feed.demand.update(feed.producers, feed.received(), now)
+        deadline = feed.demand.next_deadline()
+        if deadline is not None:
+            feed.demand_timer = asyncio.get_running_loop().call_later(max(deadline - now, 0), self._update_demand, feed)
+        if wanted is not None:
+            self._listener(TracksWanted(feed.id, feed.own_ids(wanted)))
 
     def _subscriber_connected(self, subscription: int) -> None:
         opened = self._subscriptions[subscription]
@@ -262,7 +399,9 @@ class Engine:
         opened.subscriber.connected(time.monotonic(), opened.peer)
         fields = {"subscription": subscription, "feed": opened.feed.id, "srtp": transport.srtp_profile}
         logger.info("subscription_connected", extra={"fields": fields})
-        self._listener(SubscriptionStarted(subscription, opened.feed.id))
+        if not opened.started:
+            opened.started = True
+            self._listener(SubscriptionStarted(subscription, opened.feed.id))
 
     def _subscription_lost(self, subscription: int, reason: str) -> None:
         opened = self._subscriptions[subscription]
@@ -274,9 +413,13 @@ class Engine:
     def _end_feed(self, feed: Feed) -> None:
         """Unlink a feed and what hangs on it, then say goodbye: closing runs downward and awaits nothing."""
         del self._feeds[feed.id]
+        feed.demand_changed = None
+        self._update_demand(feed)
         for subscription in list(feed.subscriptions.values()):
             self._end_subscription(subscription)
-        self._await_end(feed.peer.close())
+        self._close_uplink(feed.drop_coming())
+        self._close_uplink(feed.uplink)
+        feed.end()
 
     def _end_subscription(self, subscription: Subscription) -> None:
         del self._subscriptions[subscription.id]
@@ -284,17 +427,6 @@ class Engine:
         self._await_end(subscription.peer.close())
 
 
-def _session_id() -> int:
-    """Return a fresh SDP session id; RFC 8829 section 5.2.1 asks for 63 random bits."""
-    return secrets.randbits(63)
-
-
-def _select(producers: Sequence[Producer], tracks: Sequence[str] | None) -> list[Producer]:
-    if tracks is None:
-        return list(producers)
-    known = {producer.id for producer in producers}
-    unknown = [track for track in tracks if track not in known]
-    if unknown or not tracks:
-        asked = repr(unknown[0]) if unknown else "none at all"
-        raise TrackNotFoundError(f"tracks: {asked} was asked for, the feed has {', '.join(sorted(known))}")
-    return [producer for producer in producers if producer.id in tracks]
+def _same_connection(before: RemoteTransport, after: RemoteTransport) -> bool:
+    """Tell whether an answer is of the connection that answered before: only an offer can change the credentials."""
+    return before.ufrag == after.ufrag and set(before.fingerprints) == set(after.fingerprints)

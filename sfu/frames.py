@@ -177,6 +177,10 @@ class DecodableTrack(MediaStreamTrack):
         """Ask the publisher for a keyframe."""
         raise NotImplementedError
 
+    def demand_changed(self) -> None:
+        """Take the relay's word that the first who receives the track came, or that the last left."""
+        raise NotImplementedError
+
     async def _decode_next(self) -> None:
         while not self._encoded:
             self._frame_came.clear()

@@ -51,63 +51,82 @@ START_BITRATE_KBPS: Final = 1000
 a 720p camera is scaled down to 270 lines, and takes some 12 s to come back; measured, it is above 1.5 Mbit/s within 2 s
 so. Its congestion control goes below at once where the uplink has less."""
 
-_DYNAMIC_PAYLOAD_TYPES: Final = tuple(range(96, 128)) + tuple(range(35, 64))
+DYNAMIC_PAYLOAD_TYPES: Final = tuple(range(96, 128)) + tuple(range(35, 64))
 _STATIC_CODECS: Final = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000)}  # RFC 3551 section 6
 
 
-def parse_offer(text: str, *, max_tracks: int) -> PublisherOffer:
-    """Understand a publisher's offer; raise `SdpError` or `NoCommonCodecError`."""
+def parse_offer(text: str, *, max_tracks: int, further: bool = False) -> PublisherOffer:
+    """Understand a publisher's offer; raise `SdpError` or `NoCommonCodecError`.
+
+    A `further` one, on a publication that lives, may send nothing: every camera may be off for a while.
+    """
     description = parse_description(text)
     groups = sdp.grouplines(text)[1]
     bundle_only = [any(line.strip() == "a=bundle-only" for line in lines) for lines in groups]
     tracks: list[TrackParameters | None] = []
+    idle: list[TrackParameters | None] = []
     sending = 0
     for number, (section, bundled) in enumerate(zip(description.media, bundle_only, strict=True)):
         offered = section.kind in SUPPORTED_CODECS and (section.port != 0 or bundled)
         sends = offered and (section.direction or "sendrecv") in {"sendrecv", "sendonly"}
         sending += sends
         tracks.append(_track_parameters(section, number) if sends else None)
+        complete = section.rtp.muxId and section.rtcp_mux and _is_bundled(description, section)
+        idle.append(_track_parameters(section, number) if offered and not sends and complete else None)
     accepted = [(track, section) for track, section in zip(tracks, description.media, strict=True) if track is not None]
-    if not sending:
+    carriers = [s for s, *both in zip(description.media, tracks, idle, strict=True) if any(both)]
+    if not sending and not (further and carriers):
         raise SdpError("the offer sends no audio or video: it needs an m=audio or m=video line with a=sendonly")
-    if not accepted:
+    if sending and not accepted:
         raise NoCommonCodecError(f"the offer has {_codec_names(description.media)}; forwarded are {_supported_names()}")
     if len(accepted) > max_tracks:
         raise SdpError(f"the offer sends {len(accepted)} tracks, at most {max_tracks} are taken")
-    _check_bundle(description, [track for track, _ in accepted])
+    _check_bundle(description, [track for track in (*tracks, *idle) if track is not None])
     stream_ids = [section.msid.split()[0] for _, section in accepted if section.msid and section.msid.strip()]
     # `-` stands for a track without a stream (RFC 8830 section 2).
     stream_id = next((name for name in stream_ids if name != "-"), "")
     return PublisherOffer(
-        transport=_remote_transport(accepted[0][1], answer=False),
+        transport=_remote_transport((accepted[0][1] if accepted else carriers[0]), answer=False),
+        session_id=_session_id(description),
         stream_id=stream_id,
         tracks=tuple(tracks),
+        idle=tuple(idle),
         sections=tuple(description.media),
     )
 
 
 def build_answer(offer: PublisherOffer, local: LocalTransport) -> str:
-    """Write the answer that receives the offer's accepted tracks and refuses its other sections."""
+    """Write the answer that receives the offer's accepted tracks and refuses the sections that are of no use."""
     description = new_description(local, "answer")
     setup = offer.transport.role
-    for section, track in zip(offer.sections, offer.tracks, strict=True):
+    for section, sent, idle in zip(offer.sections, offer.tracks, offer.idle, strict=True):
+        track = sent or idle
         if track is None:
             description.media.append(refused_section(section))
             continue
         codecs = [*map(_answered_codec, track.codecs), *([track.rtx] if track.rtx else [])]
-        media = accepted_section(track, codecs, local, direction="recvonly", setup=setup)
+        direction = "recvonly" if sent else "inactive"
+        media = accepted_section(track, codecs, local, direction=direction, setup=setup)
         description.media.append(media)
     return finish(description)
 
 
-def build_offer(tracks: Sequence[SentTrack], stream_id: str, local: LocalTransport) -> str:
-    """Write the offer that sends `tracks`, all in one MediaStream, to a subscriber."""
+def build_offer(tracks: Sequence[SentTrack], stream_id: str, local: LocalTransport, tag: str | None = None) -> str:
+    """Write the offer that sends `tracks`, all in one MediaStream, to a subscriber.
+
+    In a further offer, `tag` is the mid of the section whose transport the bundle has.
+    """
     description = new_description(local, "offer")
     for track in tracks:
         parameters = track.parameters
         codecs = [_offered_codec(codec, parameters.extensions) for codec in parameters.codecs]
         if track.rtx is not None:
             codecs.append(track.rtx)
+        if track.use != "live":
+            port = {} if track.use == "idle" else {"port": 0}
+            media = accepted_section(parameters, codecs, local, direction="inactive", setup="auto", **port)
+            description.media.append(media)
+            continue
         media = accepted_section(parameters, codecs, local, direction="sendonly", setup="auto")
         media.msid = f"{stream_id} {parameters.track_id}"
         media.ssrc = [sdp.SsrcDescription(ssrc=track.ssrc, cname=track.cname, msid=media.msid)]
@@ -115,16 +134,20 @@ def build_offer(tracks: Sequence[SentTrack], stream_id: str, local: LocalTranspo
             media.ssrc.append(sdp.SsrcDescription(ssrc=track.rtx_ssrc, cname=track.cname, msid=media.msid))
             media.ssrc_group = [sdp.GroupDescription(semantic="FID", items=[track.ssrc, track.rtx_ssrc])]
         description.media.append(media)
-    return finish(description)
+    return finish(description, tag)
 
 
 def parse_answer(text: str, tracks: Sequence[SentTrack]) -> SubscriberAnswer:
-    """Understand a subscriber's answer to `build_offer`; raise `SdpError` or `NoCommonCodecError`."""
+    """Understand a subscriber's answer to `build_offer`; raise `SdpError` or `NoCommonCodecError`.
+
+    It has to take one track at least, where any was offered as live.
+    """
     description = parse_description(text)
     if len(description.media) != len(tracks):
         raise SdpError(f"the answer has {len(description.media)} m-lines, the offer has {len(tracks)}")
     accepted: list[AcceptedTrack] = []
-    first: sdp.MediaDescription | None = None
+    carriers: list[sdp.MediaDescription] = []
+    rejected: set[str] = set()
     for number, (section, track) in enumerate(zip(description.media, tracks, strict=True)):
         parameters = track.parameters
         if section.kind != parameters.kind or section.rtp.muxId not in {"", parameters.mid}:
@@ -132,17 +155,24 @@ def parse_answer(text: str, tracks: Sequence[SentTrack]) -> SubscriberAnswer:
                 f"m-line {number} of the answer is {section.kind} with mid {section.rtp.muxId!r:.{MAX_QUOTED}}, "
                 f"the offer's is {parameters.kind} with mid {parameters.mid!r}"
             )
-        if section.port == 0 or (section.direction or "sendrecv") not in {"recvonly", "sendrecv"}:
+        if section.port == 0:
+            rejected.add(parameters.mid)
+            continue
+        carriers.append(section)
+        if track.use != "live" or (section.direction or "sendrecv") not in {"recvonly", "sendrecv"}:
             continue
         _add_static_codecs(section)
         matched = _match_codecs(section, track)
         if matched is not None:
             accepted.append(matched)
-            first = first or section
-    if first is None:
-        offered = ", ".join(f"{track.parameters.kind} {track.parameters.codec}" for track in tracks)
+    live = [track.parameters for track in tracks if track.use == "live"]
+    if live and not accepted:
+        offered = ", ".join(f"{parameters.kind} {parameters.codec}" for parameters in live)
         raise NoCommonCodecError(f"the feed is sent as {offered}; the answer takes {_codec_names(description.media)}")
-    return SubscriberAnswer(transport=_remote_transport(first, answer=True), tracks=tuple(accepted))
+    if not carriers:
+        raise SdpError("the answer rejects every m-line: there is nothing left to carry the connection")
+    transport = _remote_transport(carriers[0], answer=True)
+    return SubscriberAnswer(transport=transport, tracks=tuple(accepted), rejected=frozenset(rejected))
 
 
 def retransmission_codec(parameters: TrackParameters, taken: set[int]) -> Codec | None:
@@ -155,7 +185,7 @@ def retransmission_codec(parameters: TrackParameters, taken: set[int]) -> Codec 
         return None
     if parameters.rtx is not None:
         return parameters.rtx
-    number = next((number for number in _DYNAMIC_PAYLOAD_TYPES if number not in taken), None)
+    number = next((number for number in DYNAMIC_PAYLOAD_TYPES if number not in taken), None)
     if number is None:
         return None
     codec = parameters.codec
@@ -295,6 +325,16 @@ def _match_codecs(section: sdp.MediaDescription, track: SentTrack) -> AcceptedTr
         return None
     rtx = find(track.rtx) if track.rtx is not None else None
     return AcceptedTrack(mid=track.parameters.mid, payload_types=payload_types, rtx_payload_type=rtx)
+
+
+def _is_bundled(description: sdp.SessionDescription, section: sdp.MediaDescription) -> bool:
+    groups = [group for group in description.group if group.semantic == "BUNDLE"]
+    return any(section.rtp.muxId in group.items for group in groups)
+
+
+def _session_id(description: sdp.SessionDescription) -> str:
+    fields = (description.origin or "").split()
+    return fields[1] if len(fields) > 1 else ""
 
 
 def _check_bundle(description: sdp.SessionDescription, tracks: Iterable[TrackParameters]) -> None:

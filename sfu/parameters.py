@@ -83,6 +83,8 @@ class LocalTransport:
     """Our half of ICE and DTLS, as it goes into a description."""
 
     session_id: int
+    version: int
+    """Of the description: each has a higher one than that before (RFC 8829 section 5.2.2)."""
     ufrag: str
     password: str
     fingerprints: tuple[tuple[str, str], ...]
@@ -92,17 +94,26 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class PublisherOffer:
-    """A publisher's offer, understood; `tracks` has None where a section is refused."""
+    """A publisher's offer, understood, section by section."""
 
     transport: RemoteTransport
+    session_id: str
+    """The sess-id of its o= line; browsers keep it for a connection's life."""
     stream_id: str
     tracks: tuple[TrackParameters | None, ...]
+    """What is sent; None where a section sends nothing or is refused."""
+    idle: tuple[TrackParameters | None, ...]
+    """What is not sent now but may be by a later offer, such as a camera that is off: answered as inactive."""
     sections: tuple[sdp.MediaDescription, ...]
 
     @property
     def accepted(self) -> tuple[TrackParameters, ...]:
         """The tracks that will be received."""
         return tuple(track for track in self.tracks if track is not None)
+
+
+Use = Literal["live", "idle", "gone"]
+"""Of a section that is offered to a subscriber: sent; inactive, but still there to carry the bundle; rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ class SentTrack:
     cname: str
     rtx: Codec | None = None
     """How lost packets are sent again; None for audio."""
+    use: Use = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +145,5 @@ class SubscriberAnswer:
 
     transport: RemoteTransport
     tracks: tuple[AcceptedTrack, ...]
+    rejected: frozenset[str] = frozenset()
+    """The mids of sections with port 0; one that both sides rejected may be used anew (RFC 8829 section 5.2.2)."""

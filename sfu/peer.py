@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import secrets
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .parameters import Candidate, LocalTransport, RemoteTransport
@@ -70,7 +72,8 @@ class PeerConnection:
     """Connect one remote endpoint and carry its media.
 
     `connected` is called once when media can pass; `closed` once, with a reason, when the connection ends by itself,
-    not for a call of `close`; `ending` with the tasks that then still have to run out.
+    not for a call of `close`; `ending` with the tasks that then still have to run out. It may take the place of a
+    connection `before`, whose descriptions the remote endpoint answered: checks then reach the new one.
     """
 
     def __init__(
@@ -82,10 +85,11 @@ class PeerConnection:
         connected: Callable[[], None],
         closed: Callable[[str], None],
         ending: Callable[[list[asyncio.Future[None]]], None],
+        before: PeerConnection | None = None,
     ) -> None:
         # Set once.
         self.name = name
-        self.ice: IceLite[Path] = IceLite()
+        self.ice: IceLite[Path] = IceLite() if before is None else before.ice.successor()
         self.transport = MediaTransport(certificate, self.send)
         self.drops: Counter[str] = Counter()
         self._port = port
@@ -95,9 +99,15 @@ class PeerConnection:
         self._on_connected = connected
         self._on_closed = closed
         self._on_ending = ending
+        # 63 random bits, as RFC 8829 section 5.2.1 asks.
+        self.session_id: int = secrets.randbits(63) if before is None else before.session_id
+        # Set by `connect`.
+        self.remote: RemoteTransport | None = None
         # Changes as the connection lives.
         self.state = State.NEW
         self.media: Media | None = None
+        self.descriptions: int = 0 if before is None else before.descriptions
+        """How many descriptions have been made."""
         self.outlet: Outlet | None = None
         """What `Fanout` needs to send to this peer; None while it cannot."""
         self._outlet_path: Path | None = None
@@ -114,10 +124,12 @@ class PeerConnection:
         port.register(self)
         self._rearm()
 
-    def local_transport(self, session_id: int, candidates: tuple[Candidate, ...]) -> LocalTransport:
-        """Return our half of ICE and DTLS for a description."""
+    def local_transport(self, candidates: tuple[Candidate, ...]) -> LocalTransport:
+        """Return our half of ICE and DTLS for the next description."""
+        self.descriptions += 1
         return LocalTransport(
-            session_id=session_id,
+            session_id=self.session_id,
+            version=self.descriptions,
             ufrag=self.ice.local_ufrag,
             password=self.ice.local_password,
             fingerprints=self._certificate.fingerprints,
@@ -127,10 +139,18 @@ class PeerConnection:
     def connect(self, remote: RemoteTransport) -> None:
         """Begin the handshake with the endpoint that the remote description names."""
         self.state = State.CONNECTING
+        self.remote = remote
         self.ice.remote_ufrag = remote.ufrag
         self._connect_deadline = time.monotonic() + self._settings.connect_timeout
         self._rearm()
         self._task = asyncio.create_task(self._handshake(remote), name=f"handshake {self.name}")
+
+    def restart_ice(self, remote: RemoteTransport) -> None:
+        """Take new ICE credentials on both sides; DTLS and media go on. `local_transport` then tells ours."""
+        # The DTLS roles of a connection stay as they were agreed at first (RFC 8842 section 5.5).
+        self.remote = remote if self.remote is None else replace(remote, role=self.remote.role)
+        self._port.restart(self)
+        self.ice.remote_ufrag = remote.ufrag
 
     def send(self, data: bytes) -> None:
         """Send one datagram on the selected path; dropped and counted before there is one."""

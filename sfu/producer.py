@@ -105,6 +105,7 @@ class Producer(DecodableTrack):
         self._rewriter = StreamRewriter(
             sequence=secrets.randbits(RANDOM_SEQUENCE_BITS) + 0x10000, timestamp=secrets.randbits(32)
         )
+        self._demand_changed: Callable[[], None] | None = None
         # Whether the next packet is the first of its source.
         self._source_begins = True
         # The first packet of the newest keyframe.
@@ -140,9 +141,27 @@ class Producer(DecodableTrack):
             self.keyframes.request(now)
             self._keyframe_wanted()
 
+    def on_demand(self, changed: Callable[[], None] | None) -> None:
+        """Have `changed` called when somebody begins to receive the track, and when nobody does any more."""
+        self._demand_changed = changed
+
+    def demand_changed(self) -> None:
+        """Take the relay's word that the first came or the last left."""
+        if self._demand_changed is not None:
+            self._demand_changed()
+
     def decoder_wants_keyframe(self) -> None:
         """Ask for a keyframe on behalf of a Python consumer, who has no clock of the peer's."""
         self.request_keyframe(time.monotonic())
+
+    @property
+    def highest_sequence(self) -> int | None:
+        """The highest extended outgoing number so far; None before the first packet."""
+        return self._rewriter.highest_sequence
+
+    def hear(self, feedback: frozenset[str]) -> None:
+        """Note which RTCP feedback the publisher's present connection takes."""
+        self._sends_nacks = "nack" in feedback
 
     def begin_source(self) -> None:
         """Expect a new source: the publisher began anew, with an SSRC and numbers that follow from nothing before.

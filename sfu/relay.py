@@ -75,7 +75,10 @@ class MediaRelay(media.MediaRelay):
     def subscribe_packets(self, track: MediaStreamTrack, sink: PacketSink) -> None:
         """Hand every further packet of `track` to `sink`."""
         self.totals(track)
-        self._sinks[track] = (*self._sinks.get(track, ()), sink)
+        before = self._sinks.get(track, ())
+        self._sinks[track] = (*before, sink)
+        if not before and isinstance(track, DecodableTrack):
+            track.demand_changed()
 
     def unsubscribe_packets(self, track: MediaStreamTrack, sink: PacketSink) -> None:
         """Stop handing packets of `track` to `sink`. Idempotent."""
@@ -83,8 +86,10 @@ class MediaRelay(media.MediaRelay):
         if rest:
             self._sinks[track] = rest
         else:
-            self._sinks.pop(track, None)
+            left = self._sinks.pop(track, None)
             self._totals.pop(track, None)
+            if left and isinstance(track, DecodableTrack):
+                track.demand_changed()
 
     def totals(self, track: MediaStreamTrack) -> Totals:
         """Return what went out for `track` since its first sink came; it goes on counting."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .consumer import Consumer, MediaOutlet
 from .negotiation import retransmission_codec
-from .parameters import SentTrack, SubscriberAnswer
+from .parameters import SentTrack
 from .rtp.rtcp import (
     FullIntraRequest,
     Nack,
@@ -23,12 +23,15 @@ from .rtp.rtcp import (
     encode_datagrams,
     parse_rtcp,
 )
+from .slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .parameters import SubscriberAnswer
     from .producer import Producer
     from .relay import MediaRelay
+    from .values import Kind
 
 START_DELAY_SECONDS: Final = 0.03
 """From the end of the handshake to the first packet. A stock aiortc viewer loses what comes before its receivers run,
@@ -50,13 +53,18 @@ class Subscriber:
         send_rtcp: Callable[[bytes], None],
     ) -> None:
         self.drops: Counter[str] = Counter()
-        self.offered: tuple[SentTrack, ...] = _sent_tracks(producers, cname)
-        self.consumers: tuple[Consumer, ...] = ()
-        self._producers = tuple(producers)
         self._relay = relay
         self._cname = cname
         self._send_rtcp = send_rtcp
-        self._answer: SubscriberAnswer | None = None
+        self._slots = Slots(self._sent_track)
+        self._producers = tuple(producers)
+        self._slots.arrange(producers)
+        # Whether the newest offer is unanswered, and whether any was ever answered.
+        self.awaits_answer = True
+        self.answered = False
+        self._paused: frozenset[Kind] = frozenset()
+        # One for each track that the viewer takes, once connected.
+        self._consumers: dict[Producer, Consumer] = {}
         self._by_ssrc: dict[int, Consumer] = {}
         # Set once connected, the second until it has come.
         self._outlet: MediaOutlet | None = None
@@ -64,17 +72,52 @@ class Subscriber:
         self._next_report = 0.0
 
     @property
-    def answered(self) -> bool:
-        """Whether the viewer's answer has come."""
-        return self._answer is not None
+    def offered(self) -> tuple[SentTrack, ...]:
+        """The sections of the newest offer."""
+        return self._slots.offered
+
+    @property
+    def tag(self) -> str | None:
+        """The mid that carries the bundle in a further offer."""
+        return self._slots.tag
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """One for each track that is sent, or paused."""
+        return tuple(self._consumers.values())
+
+    def follow(self, producers: Sequence[Producer]) -> None:
+        """Take the feed's new set of tracks: those that are gone end now, what was added has to be offered first."""
+        self._producers = tuple(producers)
+        for producer in self._consumers.keys() - set(producers):
+            self._drop(producer)
+
+    def next_offer(self) -> bool:
+        """Put into `offered` what changed since the last; return whether there is something to offer.
+
+        There is nothing while an offer is unanswered: two at a time would cross.
+        """
+        if self.awaits_answer:
+            return False
+        left_out = self._slots.left_out
+        self.awaits_answer = self._slots.arrange(self._producers)
+        if self._slots.left_out > left_out:
+            self.drops["no_section"] += self._slots.left_out - left_out
+        return self.awaits_answer
 
     def accept(self, answer: SubscriberAnswer, now: float) -> None:
-        """Take the viewer's answer, and see to it that there is a keyframe to begin with once it is connected."""
-        self._answer = answer
-        accepted = {track.mid for track in answer.tracks}
-        for producer in self._producers:
-            if producer.parameters.mid in accepted and producer.recent_start(now) is None:
+        """Take the viewer's answer, and see to it that there is a keyframe for what it has not seen yet."""
+        self.answered = True
+        self.awaits_answer = False
+        self._slots.answer(answer)
+        taken = {producer for producer, _, _ in self._slots.accepted()}
+        for producer in self._consumers.keys() - taken:
+            self._drop(producer)
+        for producer in taken - self._consumers.keys():
+            if producer in self._producers and producer.kind not in self._paused and producer.recent_start(now) is None:
                 producer.request_keyframe(now)
+        if self._outlet is not None:
+            self._start_at = now + START_DELAY_SECONDS
 
     def connected(self, now: float, outlet: MediaOutlet) -> None:
         """Begin to forward soon; called once the transport is up."""
@@ -82,23 +125,52 @@ class Subscriber:
         self._next_report = now + FIRST_REPORT_SECONDS
         self._start_at = now + START_DELAY_SECONDS
 
+    def move(self, send_rtcp: Callable[[bytes], None]) -> None:
+        """Begin anew on another connection of the same viewer: stop until `connected` is called again."""
+        self.close()
+        self._outlet = None
+        self._send_rtcp = send_rtcp
+
+    def pause(self, kinds: frozenset[Kind]) -> tuple[Kind, ...]:
+        """Send nothing more of these kinds; return those that are paused now."""
+        self._relay.flush()
+        for consumer in self.consumers:
+            if consumer.producer.kind in kinds - self._paused:
+                self._relay.unsubscribe_packets(consumer.producer, consumer)
+                consumer.pause()
+        self._paused |= kinds
+        return tuple(sorted(self._paused))
+
+    def resume(self, kinds: frozenset[Kind], now: float) -> tuple[Kind, ...]:
+        """Send these kinds again, video from a keyframe on; return those that are still paused."""
+        resumed, self._paused = self._paused & kinds, self._paused - kinds
+        self._relay.flush()
+        for consumer in self.consumers:
+            if consumer.producer.kind in resumed:
+                consumer.resume(now)
+                self._relay.subscribe_packets(consumer.producer, consumer)
+        return tuple(sorted(self._paused))
+
     def _start(self, now: float, outlet: MediaOutlet) -> None:
-        """Begin to forward."""
-        assert self._answer is not None  # noqa: S101  the transport starts with the answer's parameters
-        accepted = {track.mid: track for track in self._answer.tracks}
-        consumers = []
+        """Begin to forward what the viewer takes and does not get yet."""
         # What waits in the relay is in the history already, and must not reach a new viewer twice.
         self._relay.flush()
-        for producer, sent in zip(self._producers, self.offered, strict=True):
-            track = accepted.get(sent.parameters.mid)
-            if track is None:
+        for producer, sent, track in self._slots.accepted():
+            if producer in self._consumers or producer not in self._producers:
                 continue
             consumer = Consumer(producer, sent, track, outlet, self._relay.totals(producer), now)
-            consumers.append(consumer)
+            self._consumers[producer] = consumer
             self._by_ssrc[sent.ssrc] = consumer
+            if producer.kind in self._paused:
+                consumer.pause()
+                continue
             consumer.start(now)
             self._relay.subscribe_packets(producer, consumer)
-        self.consumers = tuple(consumers)
+
+    def _drop(self, producer: Producer) -> None:
+        consumer = self._consumers.pop(producer)
+        self._relay.unsubscribe_packets(producer, consumer)
+        self._by_ssrc.pop(consumer.sent.ssrc, None)
 
     def handle_rtp(self, data: bytes, now: float) -> bool:  # noqa: ARG002  the peer connection's common interface
         """Refuse media: a viewer has none to send here."""
@@ -138,9 +210,22 @@ class Subscriber:
     def close(self) -> None:
         """Leave the relay. Idempotent."""
         self._start_at = None
-        for consumer in self.consumers:
-            self._relay.unsubscribe_packets(consumer.producer, consumer)
-        self._by_ssrc.clear()
+        for producer in list(self._consumers):
+            self._drop(producer)
+
+    def _sent_track(self, producer: Producer) -> SentTrack:
+        """Give numbers to what is offered: the publisher's payload types, and a free one for RTX where it has none."""
+        parameters = [other.parameters for other in self._producers]
+        taken = {codec.payload_type for each in parameters for codec in each.codecs}
+        known = [each.rtx for each in parameters] + [each.rtx for each in self.offered]
+        taken |= {rtx.payload_type for rtx in known if rtx is not None}
+        return SentTrack(
+            parameters=producer.parameters,
+            ssrc=producer.ssrc,
+            rtx_ssrc=secrets.randbits(32),
+            cname=self._cname,
+            rtx=retransmission_codec(producer.parameters, taken),
+        )
 
     def _handle_rtcp_packet(self, packet: RtcpPacket, now: float) -> None:
         if isinstance(packet, (ReceiverReport, SenderReport)):
@@ -168,26 +253,6 @@ class Subscriber:
     def _request_keyframes(self, ssrcs: Sequence[int], now: float) -> None:
         for ssrc in ssrcs:
             consumer = self._by_ssrc.get(ssrc)
-            if consumer is not None:
+            # A viewer that sees no picture wants one, even where it has paused it itself.
+            if consumer is not None and consumer.producer.kind not in self._paused:
                 consumer.request_keyframe(now)
-
-
-def _sent_tracks(producers: Sequence[Producer], cname: str) -> tuple[SentTrack, ...]:
-    """Give numbers to what is offered: the publisher's payload types, and free ones for RTX that it lacks."""
-    taken = {codec.payload_type for producer in producers for codec in producer.parameters.codecs}
-    taken |= {producer.parameters.rtx.payload_type for producer in producers if producer.parameters.rtx}
-    tracks = []
-    for producer in producers:
-        rtx = retransmission_codec(producer.parameters, taken)
-        if rtx is not None:
-            taken.add(rtx.payload_type)
-        tracks.append(
-            SentTrack(
-                parameters=producer.parameters,
-                ssrc=producer.ssrc,
-                rtx_ssrc=secrets.randbits(32),
-                cname=cname,
-                rtx=rtx,
-            )
-        )
-    return tuple(tracks)

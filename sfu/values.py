@@ -40,6 +40,8 @@ class EngineSettings:
     """A browser's offer with every codec is some 10 kB a track."""
     max_tracks: int = 16
     """m-lines of audio or video in one publication."""
+    unwanted_hold: float = 3.0
+    """Seconds that a track which nobody receives any more still counts as wanted: a reload takes some two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class TrackInfo:
     """One published track as its publisher described it."""
 
     id: str
-    """The publisher's msid track id."""
+    """The publisher's msid track id, as of when the track was added; it stays when a new connection renames it."""
     kind: Kind
     codec: str
     """Codec name as in SDP, such as `VP8` or `opus`."""
@@ -57,7 +59,7 @@ class TrackInfo:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The answer to a publisher's offer."""
+    """The answer to a publisher's offer, and the tracks that the feed will then have."""
 
     answer: str
     tracks: tuple[TrackInfo, ...]
@@ -96,7 +98,32 @@ class SubscriptionEnded:
     reason: str
 
 
-EngineEvent = FeedStarted | FeedEnded | SubscriptionStarted | SubscriptionEnded
+@dataclass(frozen=True, slots=True)
+class SubscriptionOffer:
+    """The tracks of a subscription changed: `offer` is for the subscriber, its answer for `Engine.accept`.
+
+    Not sent while an earlier offer is unanswered: what changes meanwhile is offered together after the answer. A
+    subscriber that never answers goes on with what it has.
+    """
+
+    subscription: int
+    feed: int
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TracksWanted:
+    """Other tracks of a feed than before are received by anybody; the publisher may stop to send the rest.
+
+    First sent when somebody first receives something. `tracks` are track ids of the publisher's newest offer, which
+    after a change of its connection need not be those of `TrackInfo`.
+    """
+
+    feed: int
+    tracks: tuple[str, ...]
+
+
+EngineEvent = FeedStarted | FeedEnded | SubscriptionStarted | SubscriptionEnded | SubscriptionOffer | TracksWanted
 
 
 class EngineError(Exception):

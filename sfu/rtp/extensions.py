@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .packet import FIXED_HEADER_BYTES, RtpError, RtpHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
@@ -39,7 +39,7 @@ _ONE_BYTE_MAX_LENGTH = 16
 _START = struct.Struct("!HH")
 
 
-def iterate_extensions(data: bytes, header: RtpHeader) -> Iterator[tuple[int, int, int]]:
+def iterate_extensions(data: bytes | bytearray, header: RtpHeader) -> Iterator[tuple[int, int, int]]:
     """Yield id, offset and length of each extension element of a packet; a malformed rest ends it quietly."""
     profile = header.extension_profile
     if profile == ONE_BYTE_PROFILE:
@@ -97,6 +97,23 @@ def find_extension(data: bytes, header: RtpHeader, extension_id: int) -> tuple[i
             return position, length
         position += length
     return None
+
+
+def renumber_extensions(data: bytearray, header: RtpHeader, ids: Mapping[int, int]) -> None:
+    """Give the extension elements of a packet other ids, in place; those that `ids` does not name become padding.
+
+    So does one whose new id does not fit the packet's form: the one-byte form ends at 14.
+    """
+    one_byte = header.extension_profile == ONE_BYTE_PROFILE
+    for extension_id, offset, length in list(iterate_extensions(data, header)):
+        number = ids.get(extension_id, 0)
+        if one_byte and 0 < number <= _ONE_BYTE_MAX_ID:
+            data[offset - 1] = number << 4 | (length - 1)
+        elif number and not one_byte:
+            data[offset - 2] = number
+        else:
+            start = offset - (1 if one_byte else 2)
+            data[start : offset + length] = bytes(offset + length - start)
 
 
 def encode_extensions(values: Sequence[tuple[int, bytes]]) -> bytes:

@@ -81,22 +81,65 @@ def request_ufrag(data: bytes) -> str:
     raise StunError("no USERNAME")
 
 
+@dataclass(slots=True)
+class Credentials:
+    """One generation of a connection's ufrags and of our password."""
+
+    local_ufrag: str
+    local_password: str
+    remote_ufrag: str | None = None
+    """Known once the remote description is; until then any passes, for checks may overtake the SDP."""
+
+
+def new_credentials() -> Credentials:
+    """Return credentials that nobody knows yet."""
+    return Credentials(secrets.token_urlsafe(UFRAG_BYTES), secrets.token_urlsafe(PASSWORD_BYTES))
+
+
 class IceLite(Generic[PathT]):
     """Answer one peer's connectivity checks and tell which path to send on.
 
     The first path that proves itself is used at once, so that DTLS need not wait for nomination; a check with
     USE-CANDIDATE moves the connection, which is also how a peer changes its network without a new offer.
+
+    After `restart` (RFC 8445 section 9) the checks of both generations are answered, and media goes on by the path that
+    it had until the first check of the new one moves it.
     """
 
-    def __init__(self) -> None:
-        self.local_ufrag = secrets.token_urlsafe(UFRAG_BYTES)
-        self.local_password = secrets.token_urlsafe(PASSWORD_BYTES)
-        # Known once the remote description is; until then any remote ufrag passes, for checks may overtake the SDP.
-        self.remote_ufrag: str | None = None
+    def __init__(self, credentials: Credentials | None = None) -> None:
         self.selected: PathT | None = None
-        self._key = self.local_password.encode()
+        self._credentials = credentials or new_credentials()
+        # Before the restart; None without one.
+        self._earlier: Credentials | None = None
+        # Whether a check of the present generation has come since the restart.
+        self._moved = False
         # Insertion-ordered, least recently checked first.
         self._paths: dict[PathT, None] = {}
+
+    @property
+    def local_ufrag(self) -> str:
+        """Our ufrag, of the present generation."""
+        return self._credentials.local_ufrag
+
+    @property
+    def local_ufrags(self) -> tuple[str, ...]:
+        """Those of every generation whose checks are answered."""
+        generations = (self._credentials, self._earlier)
+        return tuple(credentials.local_ufrag for credentials in generations if credentials is not None)
+
+    @property
+    def local_password(self) -> str:
+        """Our password, of the present generation."""
+        return self._credentials.local_password
+
+    @property
+    def remote_ufrag(self) -> str | None:
+        """The peer's ufrag, of the present generation; None until its description has come."""
+        return self._credentials.remote_ufrag
+
+    @remote_ufrag.setter
+    def remote_ufrag(self, ufrag: str) -> None:
+        self._credentials.remote_ufrag = ufrag
 
     @property
     def paths(self) -> tuple[PathT, ...]:
@@ -116,13 +159,14 @@ class IceLite(Generic[PathT]):
         username = request.attributes.get("USERNAME")
         if username is None or "MESSAGE-INTEGRITY" not in request.attributes:
             return Reply(self._error(request, 400, "Bad Request"))
-        if not self._knows(username) or not request.check_message_integrity(self._key):
+        credentials = self._generation(username)
+        if credentials is None or not request.check_message_integrity(credentials.local_password.encode()):
             return Reply(self._error(request, 401, "Unauthorized"))
         if "ICE-CONTROLLED" in request.attributes:
             # Both sides would wait for the other to nominate; we are lite and never do (RFC 8445 section 7.3.1.1).
-            return Reply(self._error(request, 487, "Role Conflict", authentic=True))
+            return Reply(self._error(request, 487, "Role Conflict", key=credentials.local_password))
         forgotten = self._remember(path)
-        if self.selected is None or "USE-CANDIDATE" in request.attributes:
+        if self._chooses(credentials, nominated="USE-CANDIDATE" in request.attributes):
             self.selected = path
         response = stun.Message(
             message_method=stun.Method.BINDING,
@@ -130,8 +174,17 @@ class IceLite(Generic[PathT]):
             transaction_id=request.transaction_id,
             attributes={"XOR-MAPPED-ADDRESS": path.remote},
         )
-        response.add_message_integrity(self._key)
+        response.add_message_integrity(credentials.local_password.encode())
         return Reply(bytes(response), forgotten, authentic=True)
+
+    def restart(self) -> None:
+        """Take new credentials; the peer's are to be set next. The generation before the last is forgotten."""
+        self._earlier, self._credentials = self._credentials, new_credentials()
+        self._moved = False
+
+    def successor(self) -> IceLite[PathT]:
+        """Return an agent with the same credentials and no path, for a peer that begins anew with what it was sent."""
+        return IceLite(Credentials(self.local_ufrag, self.local_password))
 
     def forget(self, path: PathT) -> None:
         """Drop a path that now belongs to another peer."""
@@ -139,11 +192,21 @@ class IceLite(Generic[PathT]):
         if self.selected == path:
             self.selected = None
 
-    def _knows(self, username: str) -> bool:
+    def _generation(self, username: str) -> Credentials | None:
+        """Return the credentials that a check's USERNAME names, None where they are not ours."""
         local, separator, remote = username.partition(":")
-        if not separator or local != self.local_ufrag:
-            return False
-        return self.remote_ufrag is None or remote == self.remote_ufrag
+        for credentials in (self._credentials, self._earlier):
+            if credentials is not None and separator and local == credentials.local_ufrag:
+                return credentials if credentials.remote_ufrag in {None, remote} else None
+        return None
+
+    def _chooses(self, credentials: Credentials, *, nominated: bool) -> bool:
+        """Tell whether an authentic check moves the connection to its path."""
+        if credentials is self._earlier and self._moved:
+            return False  # it still keeps the old path open while the new one is in use
+        first = self._earlier is not None and credentials is self._credentials and not self._moved
+        self._moved = self._moved or first
+        return self.selected is None or nominated or first
 
     def _remember(self, path: PathT) -> PathT | None:
         """Note a proven path; return the one that had to make room for it."""
@@ -155,15 +218,15 @@ class IceLite(Generic[PathT]):
         del self._paths[oldest]
         return oldest
 
-    def _error(self, request: stun.Message, code: int, reason: str, *, authentic: bool = False) -> bytes:
+    def _error(self, request: stun.Message, code: int, reason: str, *, key: str | None = None) -> bytes:
         response = stun.Message(
             message_method=stun.Method.BINDING,
             message_class=stun.Class.ERROR,
             transaction_id=request.transaction_id,
             attributes={"ERROR-CODE": (code, reason)},
         )
-        if authentic:
-            response.add_message_integrity(self._key)
+        if key is not None:
+            response.add_message_integrity(key.encode())
         else:
             response.add_fingerprint()
         return bytes(response)

@@ -83,12 +83,19 @@ class MediaPort:
         return tuple(udp.statistics() for udp in self._sockets)
 
     def register(self, endpoint: Endpoint) -> None:
-        """Let connectivity checks that name the endpoint's ufrag reach it."""
-        self._endpoints[endpoint.ice.local_ufrag] = endpoint
+        """Let connectivity checks that name the endpoint's ufrag reach it, and no longer who had that ufrag before."""
+        for ufrag in endpoint.ice.local_ufrags:
+            self._endpoints[ufrag] = endpoint
+
+    def restart(self, endpoint: Endpoint) -> None:
+        """Give the endpoint new ICE credentials, beside those that it has."""
+        self._forget_ufrags(endpoint)
+        endpoint.ice.restart()
+        self.register(endpoint)
 
     def unregister(self, endpoint: Endpoint) -> None:
         """Forget the endpoint and every path of it. Idempotent."""
-        self._endpoints.pop(endpoint.ice.local_ufrag, None)
+        self._forget_ufrags(endpoint)
         self.flush()
         for path in endpoint.ice.paths:
             if path.endpoint is endpoint:
@@ -140,6 +147,11 @@ class MediaPort:
         pending, self._pending = self._pending, []
         for path in pending:
             path.flush()
+
+    def _forget_ufrags(self, endpoint: Endpoint) -> None:
+        for ufrag in endpoint.ice.local_ufrags:
+            if self._endpoints.get(ufrag) is endpoint:
+                del self._endpoints[ufrag]
 
     def _flush_later(self) -> None:
         self._flush_handle = None

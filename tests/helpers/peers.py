@@ -13,7 +13,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VideoStreamTrack
 from aiortc.rtp import RtpPacket
 
-from sfu import Engine, EngineEvent, EngineSettings, FeedStarted
+from sfu import Engine, EngineEvent, EngineSettings, FeedStarted, Publication
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,14 +30,22 @@ class Events:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        self.passed: list[EngineEvent] = []
 
     async def expect(self, kind: type[EventT]) -> EventT:
-        """Return the next event of a kind; others before it are passed over."""
+        """Return the next event of a kind; others before it are passed over and can be had from `passed`."""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 event = await self.queue.get()
                 if isinstance(event, kind):
                     return event
+                self.passed.append(event)
+
+    def waiting(self, kind: type[EventT]) -> list[EventT]:
+        """Return the events of a kind that have come and that nobody has expected."""
+        while not self.queue.empty():
+            self.passed.append(self.queue.get_nowait())
+        return [event for event in self.passed if isinstance(event, kind)]
 
 
 @asynccontextmanager
@@ -59,12 +67,15 @@ async def running_engine(**settings: Any) -> AsyncIterator[tuple[Engine, Events]
 
 
 class CountingTrack(VideoStreamTrack):
-    """Encoded VP8 frames, made once: what is sent is known byte for byte, and costs nothing to send."""
+    """Encoded VP8 frames, made once: what is sent is known byte for byte, and costs nothing to send.
 
-    def __init__(self, frames: int = 30, *, keyframe_only: bool = False) -> None:
+    With `luma` every picture is of that one brightness, 16 to 235.
+    """
+
+    def __init__(self, frames: int = 30, *, keyframe_only: bool = False, luma: int | None = None) -> None:
         super().__init__()
         self._keyframe_only = keyframe_only
-        self._packets = _encode(frames, keyframe_only=keyframe_only)
+        self._packets = _encode(frames, keyframe_only=keyframe_only, luma=luma)
         self._next = 0
 
     async def recv(self) -> Any:
@@ -76,7 +87,7 @@ class CountingTrack(VideoStreamTrack):
         return packet
 
 
-def _encode(frames: int, *, keyframe_only: bool) -> list[bytes]:
+def _encode(frames: int, *, keyframe_only: bool, luma: int | None) -> list[bytes]:
     codec = av.CodecContext.create("libvpx", "w")
     codec.width, codec.height, codec.pix_fmt = 320, 240, "yuv420p"
     codec.bit_rate = 300_000
@@ -86,7 +97,8 @@ def _encode(frames: int, *, keyframe_only: bool) -> list[bytes]:
     for number in range(frames):
         frame = av.VideoFrame(320, 240, "yuv420p")
         for index, plane in enumerate(frame.planes):
-            plane.update(bytes([(16 + number * 5) % 220 if index == 0 else 128]) * plane.buffer_size)
+            brightness = (16 + number * 5) % 220 if luma is None else luma
+            plane.update(bytes([brightness if index == 0 else 128]) * plane.buffer_size)
         frame.pts = number
         frame.pict_type = av.video.frame.PictureType.I if keyframe_only else av.video.frame.PictureType.NONE
         encoded += [bytes(packet) for packet in codec.encode(frame)]
@@ -183,6 +195,27 @@ async def viewer(
         yield peer
     finally:
         await peer.pc.close()
+
+
+async def republish(engine: Engine, feed: int, peer: Peer) -> Publication:
+    """Offer again on a publisher's connection, and take the answer."""
+    await peer.pc.setLocalDescription(await peer.pc.createOffer())
+    publication = await engine.republish(feed, peer.pc.localDescription.sdp)
+    await peer.pc.setRemoteDescription(RTCSessionDescription(publication.answer, "answer"))
+    return publication
+
+
+async def answer(engine: Engine, subscription: int, peer: Peer, offer: str) -> None:
+    """Answer a further offer on a viewer's connection."""
+    await peer.pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+    await peer.pc.setLocalDescription(await peer.pc.createAnswer())
+    await engine.accept(subscription, peer.pc.localDescription.sdp)
+
+
+def luma(picture: Any) -> int:
+    """Return the brightness at the middle of a decoded frame."""
+    plane = picture.planes[0]
+    return int(bytes(plane)[plane.line_size * (picture.height // 2) + picture.width // 2])
 
 
 async def frames(track: MediaStreamTrack, count: int) -> list[Any]:

@@ -40,7 +40,7 @@ VP8_DESCRIPTOR_STARTS = 0x10
 
 
 def video_of(engine: Engine, feed: int) -> Producer:
-    return next(p for p in engine._feeds[feed].publisher.producers if p.kind == "video")
+    return next(p for p in engine._feeds[feed].producers if p.kind == "video")
 
 
 async def test_payloads_reach_the_viewer_byte_for_byte_and_in_order() -> None:
@@ -214,7 +214,7 @@ async def test_a_publisher_that_leaves_ends_its_feed_and_everything_of_it_is_fre
         async with publisher(engine, events, 1, CountingTrack()), viewer(engine, 11, 1) as watcher:
             await frames(watcher.tracks[0], 2)
             references: list[weakref.ref[object]] = [
-                weakref.ref(engine._feeds[1].peer),
+                weakref.ref(engine._feeds[1].newest.peer),
                 weakref.ref(video_of(engine, 1)),
                 weakref.ref(engine._subscriptions[11].peer),
                 weakref.ref(engine._subscriptions[11].subscriber.consumers[0]),
@@ -251,7 +251,7 @@ async def test_strangers_on_the_media_port_are_dropped_and_counted() -> None:
             assert drops["stun_malformed"] >= 1
             before = producer.packets
             await until(lambda: producer.packets > before + 30)
-            assert not engine._feeds[1].peer.transport.drops
+            assert not engine._feeds[1].newest.peer.transport.drops
             assert not producer.drops
         finally:
             stranger.close()
@@ -273,7 +273,7 @@ async def test_replayed_and_forged_packets_from_a_peers_own_address_are_refused(
         await send(media)
         ahead = (int.from_bytes(media[2:4], "big") + 500) & 0xFFFF
         await send(media[:2] + ahead.to_bytes(2, "big") + media[4:])
-        drops = engine._feeds[1].peer.transport.drops
+        drops = engine._feeds[1].newest.peer.transport.drops
         await until(lambda: drops["srtp_replayed"] == 1 and drops["srtp_refused"] == 1)
 
 

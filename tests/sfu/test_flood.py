@@ -29,10 +29,10 @@ async def test_a_device_that_floods_is_policed() -> None:
             stranger = ((device.sent[-1].ssrc + 1) & 0xFFFFFFFF).to_bytes(4, "big")
             for number in range(500):
                 await transport._send_rtp(last[:2] + number.to_bytes(2, "big") + last[4:8] + stranger + last[12:])
-            peer = engine._feeds[1].peer
+            peer = engine._feeds[1].newest.peer
             await until(lambda: peer.drops["packet_rate"] + kernel_drops(engine) > 400)
             assert peer.drops["packet_blocks"] > 0
-            assert not engine._feeds[2].peer.drops
+            assert not engine._feeds[2].newest.peer.drops
             async with viewer(engine, 12, 2) as watcher:
                 await frames(watcher.tracks[0], 5)
 

@@ -22,7 +22,7 @@ from sfu.parameters import Candidate, LocalTransport, SentTrack
 from sfu.values import NoCommonCodecError, SdpError
 
 CANDIDATES = (Candidate("127.0.0.1", 8003), Candidate("127.0.0.1", 8003, "tcp"))
-LOCAL = LocalTransport(7, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), CANDIDATES)
+LOCAL = LocalTransport(7, 1, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), CANDIDATES)
 
 SESSION = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mids}\r\na=msid-semantic: WMS *\r\n"
 TRANSPORT = (
