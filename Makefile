@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint types format bench clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.helpers.typescript --check
+
+types: $(STAMP) ## the browser library's .d.ts files, from its JSDoc
+	$(BIN)/python -m tests.helpers.typescript --write
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,29 @@
+/** Which devices are there and what they do, as the server tells it bit by bit. */
+export type DeviceInfo = import("./protocol.js").DeviceInfo;
+export type StartListening = import("./protocol.js").StartListening;
+/**
+ * @typedef {import("./protocol.js").DeviceInfo} DeviceInfo
+ * @typedef {import("./protocol.js").StartListening} StartListening
+ */
+/** The devices by their ids. Pure: it sends nothing and tells nobody. */
+export declare class DeviceList {
+    #private;
+    /** All of them by name. */
+    get all(): import("./protocol.js").DeviceInfo[];
+    /** @param {string} device @returns {DeviceInfo | undefined} */
+    get(device: string): DeviceInfo | undefined;
+    /** Take a whole list in place of what was known. @param {DeviceInfo[]} devices */
+    replace(devices: DeviceInfo[]): void;
+    /** @param {string} device */
+    online(device: string): void;
+    /** @param {string} device */
+    offline(device: string): void;
+    /** @param {string[]} devices */
+    invited(devices: string[]): void;
+    /** @param {StartListening} announced */
+    streaming({ device, feed, tracks }: StartListening): void;
+    /** Its feed ended; it may still be there. @param {string | undefined} device */
+    stopped(device: string | undefined): void;
+    /** They did not take their invitation up. @param {string[]} devices */
+    uninvited(devices: string[]): void;
+}
