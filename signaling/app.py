@@ -137,9 +137,7 @@ class Server:
         self.service = Service(
             config.engine_settings(),
             config.room_limits(),
-            max_sessions=config.max_sessions,
-            probe_seconds=config.id_in_use_timeout,
-            newest_wins=authenticator is not None,
+            config.registry_settings(newest_wins=authenticator is not None),
             ice_servers=self._ice_servers,
             server_name=SERVER_NAME,
         )

@@ -18,6 +18,8 @@ from sfu import EngineSettings
 
 from . import origins, tokens
 from .connect import DoorSettings
+from .outbox import OutboxLimits
+from .registry import RegistrySettings
 from .rooms import RoomLimits
 from .session import SessionSettings
 
@@ -103,10 +105,14 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Leeway = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
 LongSeconds = Annotated[float, Field(ge=60, le=MAX_TURN_TTL_SECONDS, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Grace = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=1024, le=2**30)]
 
 _FILE = "a file that can be read"
 _PORT = "an integer from 0 to 65535"
 _COUNT = "an integer from 1 to 1000000"
+_GRACE = "a number of seconds from 0 to 3600"
+_BYTES = "a number of bytes from 1024 to 1073741824"
 _SECONDS = "a number of seconds above 0, at most 3600"
 _LEEWAY = "a number of seconds from 0 to 600"
 _TURN_TTL = f"a number of seconds from 60 to {MAX_TURN_TTL_SECONDS}"
@@ -201,11 +207,21 @@ class ServerConfig(BaseModel):
     max_peers: Count = _setting(2000, "media connections at once", _COUNT)
     rate_limit_per_second: Count = _setting(100, "messages a second that one client may send", _COUNT)
     rate_limit_burst: Count = _setting(400, "messages that one client may send at once", _COUNT)
-    outbox_messages: Count = _setting(1024, "messages that may wait for a slow client before it is closed", _COUNT)
+    outbox_messages: Count = _setting(1024, "messages that may wait for a slow or absent client", _COUNT)
+    outbox_bytes: Bytes = _setting(4 * 1024 * 1024, "bytes that may wait for a slow or absent client", _BYTES)
     heartbeat_interval: Seconds = _setting(10.0, "time between pings", _SECONDS)
     heartbeat_timeout: Seconds = _setting(20.0, "time without a pong after which a client is gone", _SECONDS)
     id_in_use_timeout: Seconds = _setting(
         2.0, "time for a client to answer a ping before a newer one takes its id", _SECONDS
+    )
+    resume_grace: Grace = _setting(
+        30.0, "time for a client whose socket closed to come back and be what it was; 0 for none", _GRACE
+    )
+    stop_grace: Grace = _setting(
+        5.0, "time for which devices stream on when nobody watches: a page reloads within it; 0 for none", _GRACE
+    )
+    invitation_timeout: Seconds = _setting(
+        20.0, "time for an invited device to publish before it is reported unavailable", _SECONDS
     )
     connect_timeout: Seconds = _setting(20.0, "time from an SDP to a media connection", _SECONDS)
     answer_timeout: Seconds = _setting(30.0, "time for a viewer to answer an offer", _SECONDS)
@@ -232,6 +248,19 @@ class ServerConfig(BaseModel):
             members_per_room=self.max_members_per_room,
             feeds=self.max_feeds,
             subscriptions_per_client=self.max_subscriptions_per_client,
+            stop_grace_seconds=self.stop_grace,
+            invitation_seconds=self.invitation_timeout,
+            resume_grace_seconds=self.resume_grace,
+        )
+
+    def registry_settings(self, *, newest_wins: bool = False) -> RegistrySettings:
+        """Return what decides who may connect and come back; `newest_wins` where tokens say whose an id is."""
+        return RegistrySettings(
+            max_sessions=self.max_sessions,
+            probe_seconds=self.id_in_use_timeout,
+            newest_wins=newest_wins,
+            grace_seconds=self.resume_grace,
+            outbox=OutboxLimits(self.outbox_messages, self.outbox_bytes, retain=self.resume_grace > 0),
         )
 
     def session_settings(self) -> SessionSettings:
@@ -239,7 +268,6 @@ class ServerConfig(BaseModel):
         return SessionSettings(
             rate_per_second=self.rate_limit_per_second,
             burst_messages=self.rate_limit_burst,
-            outbox_messages=self.outbox_messages,
             heartbeat_interval_seconds=self.heartbeat_interval,
             heartbeat_timeout_seconds=self.heartbeat_timeout,
         )

@@ -16,7 +16,7 @@ from . import limits, origins, protocol
 from .auth import OpenAuthenticator, UnauthorizedError
 from .logs import EventLog
 from .protocol import ErrorCode, ProtocolError, Role
-from .service import CLOSE_CODES, ConnectionRefused
+from .registry import CLOSE_CODES, ConnectionRefused, ResumeRequest
 from .session import Session, SignalingSocket
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ log = EventLog("signaling.connect")
 
 PATH = "/ws/connect/"
 CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+MESSAGE_COUNT = re.compile(r"[0-9]{1,15}")
 MAX_FRAMES_BEFORE_AUTH = 16
 """Pings and pongs that may come before the token; browsers send none."""
 
@@ -91,7 +92,7 @@ class Door:
     async def _admit(self, request: web.Request, socket: SignalingSocket) -> Session:
         grant = await self._grant(request, socket)
         session = Session(socket, request.transport, grant, self._service, self._session_settings)
-        await self._service.admit(session)
+        await self._service.admit(session, _resume_request(request))
         self._guard.admitted(request.protocol)
         return session
 
@@ -137,6 +138,14 @@ class Door:
 def client_address(request: web.Request) -> str:
     """Return the key by which a client's sockets are counted; behind a proxy that is the proxy's for all."""
     return limits.address_key(request.remote)
+
+
+def _resume_request(request: web.Request) -> ResumeRequest | None:
+    """Return what the address asks to resume; what does not make sense in it counts as absent."""
+    secret, count = request.query.get("resume"), request.query.get("received", "")
+    if not secret:
+        return None
+    return ResumeRequest(secret, int(count) if MESSAGE_COUNT.fullmatch(count) else None)
 
 
 def _split_path(raw_path: str) -> tuple[Role, str, str | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from .protocol import EndReason, ErrorCode, Outbound, RequestId, Role, Track
+    from .protocol import EndReason, ErrorCode, Kind, Outbound, RequestId, Role, Track
 
 
 class Client(NamedTuple):
@@ -35,6 +35,20 @@ class ClientGone:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientAbsent:
+    """A client's socket is closed; it may come back within the grace period."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResumed:
+    """A client has come back, or moved to a new socket, and is what it was."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
 class RoomRequested:
     """`create_room`."""
 
@@ -53,11 +67,20 @@ class JoinRequested:
 
 @dataclass(frozen=True, slots=True)
 class InviteRequested:
-    """`invite_devices`; `devices` None means every one."""
+    """`invite_devices`; `devices` None means every one, `standing` also those of them that come later."""
 
     client: Client
     room: int
     devices: tuple[str, ...] | None = None
+    request_id: RequestId | None = None
+    standing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesRequested:
+    """`list_devices`."""
+
+    client: Client
     request_id: RequestId | None = None
 
 
@@ -88,6 +111,26 @@ class AnswerReceived:
     client: Client
     sdp: str
     feed: int | None = None
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopReceivingRequested:
+    """`stop_receiving`."""
+
+    client: Client
+    feed: int
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """`pause_receiving`, or with `paused` False `resume_receiving`."""
+
+    client: Client
+    feed: int
+    kinds: frozenset[Kind]
+    paused: bool = True
     request_id: RequestId | None = None
 
 
@@ -164,6 +207,57 @@ class AnswerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RepublishDone:
+    """A `Republish` went well."""
+
+    feed: int
+    answer: str
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepublishFailed:
+    """A `Republish` was refused; the feed is what it was."""
+
+    feed: int
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseDone:
+    """A `Pause` went well; these kinds are paused now."""
+
+    subscription: int
+    paused: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFailed:
+    """A `Pause` was refused."""
+
+    subscription: int
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferChanged:
+    """A subscription's tracks have changed: the engine offers them anew."""
+
+    subscription: int
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTracksChanged:
+    """Other tracks of a feed are received by somebody now."""
+
+    feed: int
+    tracks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedFlowing:
     """Media of a feed flows."""
 
@@ -190,30 +284,47 @@ class ServerStopping:
     """Everybody is to be told; sockets close next."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: `Rooms.deadline` has come."""
+
+
 ClientRequest = (
     RoomRequested
     | JoinRequested
     | InviteRequested
+    | DevicesRequested
     | OfferReceived
     | SubscribeRequested
     | AnswerReceived
+    | StopReceivingRequested
+    | PauseRequested
     | UnpublishRequested
     | LeaveRequested
 )
 RoomsEvent = (
     ClientConnected
+    | ClientAbsent
+    | ClientResumed
     | ClientGone
     | ClientRequest
     | PublishDone
     | PublishFailed
+    | RepublishDone
+    | RepublishFailed
     | SubscribeDone
     | SubscribeFailed
     | AnswerDone
     | AnswerFailed
+    | PauseDone
+    | PauseFailed
+    | OfferChanged
+    | WantedTracksChanged
     | FeedFlowing
     | FeedLost
     | SubscriptionLost
     | ServerStopping
+    | Tick
 )
 
 
@@ -249,6 +360,30 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """A client has not come back in time: what was kept for it is of no more use."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Republish:
+    """Have the engine answer a further offer on a feed."""
+
+    feed: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Have the engine pause, or with `paused` False resume, kinds of a subscription."""
+
+    subscription: int
+    kinds: frozenset[Kind]
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Unpublish:
     """Have the engine end a feed and all subscriptions to it."""
 
@@ -279,5 +414,5 @@ class Unsubscribe:
     subscription: int
 
 
-EngineEffect = Publish | Unpublish | Subscribe | Accept | Unsubscribe
-Effect = Send | Fail | EngineEffect
+EngineEffect = Publish | Republish | Unpublish | Subscribe | Accept | Pause | Unsubscribe
+Effect = Send | Fail | Forget | EngineEffect

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,11 @@ class EventLog:
         """Log what an operator may want to act on."""
         self._log(logging.WARNING, event, fields)
 
-    def bug(self, event: str, error: BaseException, **fields: object) -> None:
-        """Log a bug of ours with its traceback."""
-        self._log(logging.ERROR, event, fields, error)
+    def bug(self, event: str, error: BaseException, **fields: object) -> str:
+        """Log a bug of ours with its traceback; return the reference by which a message to a client names it."""
+        reference = secrets.token_hex(4)
+        self._log(logging.ERROR, event, {"reference": reference, **fields}, error)
+        return reference
 
     def _log(self, level: int, event: str, fields: dict[str, object], error: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
@@ -56,6 +59,11 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
     for name in _OURS:
         logging.getLogger(name).setLevel(level.upper())
+
+
+def internal_error(reference: str) -> str:
+    """Return what a client is told of a bug of ours."""
+    return f"the server failed; its log has the details under reference {reference}"
 
 
 def _shown(value: object) -> str:

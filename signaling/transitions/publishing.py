@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signaling import protocol
-from signaling.effects import Fail, Publish, Unpublish
+from signaling.effects import Fail, Publish, Republish, Unpublish
 from signaling.protocol import ErrorCode
 from signaling.state import Feed, FeedState
 
-from .subscribing import drop_subscription, fail_if_opening, forget_subscription
+from .announcing import announce, hush, hush_room, tell_tracks
+from .presence import attach_invited
+from .subscribing import drop_subscription, fail_open_requests, forget_subscription
 from .turn import RefusedError, not_in_room
 
 if TYPE_CHECKING:
@@ -19,43 +21,46 @@ if TYPE_CHECKING:
         OfferReceived,
         PublishDone,
         PublishFailed,
+        RepublishDone,
+        RepublishFailed,
         UnpublishRequested,
+        WantedTracksChanged,
     )
     from signaling.protocol import EndReason
-    from signaling.state import Participant, Room
+    from signaling.state import Room
 
     from .turn import Turn
 
 
-def announce(turn: Turn, publisher: Participant, room: Room) -> None:
-    """Tell the WEBs of a room about a feed that flows; each of them once."""
-    feed = None if publisher.feed is None else turn.state.feeds[publisher.feed]
-    if feed is None or feed.state is not FeedState.FLOWING:
-        return
-    told = room.announced.get(feed.id, {})
-    news = protocol.StartListening(feed=feed.id, room_id=room.id, device=feed.publisher.id, tracks=feed.tracks)
-    for web in room.webs():
-        if web != feed.publisher and web not in told:
-            room.announced.setdefault(feed.id, {})[web] = None
-            turn.send(web, news)
+_UNANSWERED = "the publication ended before its offer was answered"
 
 
 def offer(turn: Turn, event: OfferReceived) -> None:
-    """Begin a publication."""
+    """Begin a publication, or negotiate a living one anew."""
     participant = turn.state.participants[event.client]
     if not participant.rooms:
         raise not_in_room(None)
     if participant.feed is not None:
-        raise RefusedError(
-            ErrorCode.ALREADY_PUBLISHING,
-            f"this client publishes feed {participant.feed} already; unpublish it first",
-        )
+        _offer_again(turn, turn.state.feeds[participant.feed], event)
+        return
     if len(turn.state.feeds) >= turn.limits.feeds:
         raise RefusedError(ErrorCode.BAD_STATE, f"the server has {turn.limits.feeds} feeds, the most it may")
     feed = Feed(turn.new_id(), event.client, event.request_id)
     turn.state.feeds[feed.id] = feed
     participant.feed = feed.id
     turn.add(Publish(feed.id, event.sdp))
+
+
+def _offer_again(turn: Turn, feed: Feed, event: OfferReceived) -> None:
+    """Take a further offer: other tracks, an ICE restart, or a wholly new connection. The feed keeps its id."""
+    if feed.is_negotiating():
+        raise RefusedError(
+            ErrorCode.ALREADY_PUBLISHING,
+            f"this client publishes feed {feed.id} already; offer again when the offer before it has been answered",
+        )
+    feed.republishing = True
+    feed.request_id = event.request_id
+    turn.add(Republish(feed.id, event.sdp))
 
 
 def publish_done(turn: Turn, event: PublishDone) -> None:
@@ -68,6 +73,7 @@ def publish_done(turn: Turn, event: PublishDone) -> None:
     if feed.state is FeedState.ANSWERING:
         feed.state = FeedState.ANSWERED
     turn.send(feed.publisher, protocol.AnswerToClient(sdp=event.answer), feed.request_id)
+    attach_invited(turn, turn.state.participants[feed.publisher])
 
 
 def publish_failed(turn: Turn, event: PublishFailed) -> None:
@@ -76,6 +82,33 @@ def publish_failed(turn: Turn, event: PublishFailed) -> None:
     if feed is not None:
         _fail_offer(turn, feed, event.code, event.message)
         _forget_feed(turn, feed)
+
+
+def republish_done(turn: Turn, event: RepublishDone) -> None:
+    """Pass the answer on, and the news of other tracks to those who know of the feed."""
+    feed = turn.state.feeds.get(event.feed)
+    if feed is None:
+        return
+    feed.republishing = False
+    turn.send(feed.publisher, protocol.AnswerToClient(sdp=event.answer), feed.request_id)
+    if feed.tracks != event.tracks:
+        feed.tracks = event.tracks
+        tell_tracks(turn, feed)
+
+
+def republish_failed(turn: Turn, event: RepublishFailed) -> None:
+    """Tell why; the feed is what it was, and the client may try again."""
+    feed = turn.state.feeds.get(event.feed)
+    if feed is not None:
+        feed.republishing = False
+        _fail_offer(turn, feed, event.code, event.message)
+
+
+def wanted(turn: Turn, event: WantedTracksChanged) -> None:
+    """Tell a publisher which of its tracks somebody receives."""
+    feed = turn.state.feeds.get(event.feed)
+    if feed is not None:
+        turn.send(feed.publisher, protocol.TracksWanted(feed=feed.id, tracks=event.tracks))
 
 
 def flowing(turn: Turn, event: FeedFlowing) -> None:
@@ -107,8 +140,10 @@ def feed_lost(turn: Turn, event: FeedLost) -> None:
     feed = turn.state.feeds.get(event.feed)
     if feed is None:
         return
+    if feed.is_negotiating():
+        _fail_offer(turn, feed, ErrorCode.BAD_STATE, _UNANSWERED)
     turn.send(feed.publisher, protocol.ConnectionLost(typ="pub", feed=feed.id))
-    _hush(turn, feed, "disconnected")
+    hush(turn, feed, "disconnected")
     _forget_feed(turn, feed)
 
 
@@ -117,7 +152,7 @@ def withdraw(turn: Turn, feed: Feed, room: Room, reason: EndReason) -> None:
     if len(turn.state.participants[feed.publisher].rooms) == 1:
         end_feed(turn, feed, reason)
         return
-    _hush_room(turn, feed, room, reason)
+    hush_room(turn, feed, room, reason)
     for number in list(feed.subscriptions):
         if turn.state.subscriptions[number].room == room.id:
             drop_subscription(turn, number, f"feed {feed.id} left the room")
@@ -125,22 +160,11 @@ def withdraw(turn: Turn, feed: Feed, room: Room, reason: EndReason) -> None:
 
 def end_feed(turn: Turn, feed: Feed, reason: EndReason) -> None:
     """End a publication here and in the engine."""
-    if feed.state is FeedState.ANSWERING:
-        _fail_offer(turn, feed, ErrorCode.BAD_STATE, "the publication ended before its offer was answered")
-    _hush(turn, feed, reason)
+    if feed.is_negotiating():
+        _fail_offer(turn, feed, ErrorCode.BAD_STATE, _UNANSWERED)
+    hush(turn, feed, reason)
     _forget_feed(turn, feed)
     turn.add(Unpublish(feed.id))
-
-
-def _hush(turn: Turn, feed: Feed, reason: EndReason) -> None:
-    for number in turn.state.participants[feed.publisher].rooms:
-        _hush_room(turn, feed, turn.state.rooms[number], reason)
-
-
-def _hush_room(turn: Turn, feed: Feed, room: Room, reason: EndReason) -> None:
-    news = protocol.StopListening(room_id=room.id, feed=feed.id, device=feed.publisher.id, reason=reason)
-    for web in room.announced.pop(feed.id, {}):
-        turn.send(web, news)
 
 
 def _fail_offer(turn: Turn, feed: Feed, code: ErrorCode, message: str) -> None:
@@ -150,6 +174,6 @@ def _fail_offer(turn: Turn, feed: Feed, code: ErrorCode, message: str) -> None:
 def _forget_feed(turn: Turn, feed: Feed) -> None:
     """Drop a feed and its subscriptions from the tables; the engine ends those with their feed."""
     for number in list(feed.subscriptions):
-        fail_if_opening(turn, forget_subscription(turn, number), f"feed {feed.id} has ended")
+        fail_open_requests(turn, forget_subscription(turn, number), f"feed {feed.id} has ended")
     turn.state.participants[feed.publisher].feed = None
     del turn.state.feeds[feed.id]

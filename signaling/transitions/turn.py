@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from signaling.effects import Send
-from signaling.protocol import ErrorCode
+from signaling.protocol import ErrorCode, Role
+from signaling.state import InvitationExpires, RoomEnds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signaling.effects import Client, ClientRequest, Effect
     from signaling.protocol import Outbound, RequestId
-    from signaling.state import Room, State
+    from signaling.state import Participant, Room, State
 
 MAX_ID_DRAWS = 100
 """Draws for an unused id. With 31-bit ids a second is rare; so many mean that the source of ids is broken."""
@@ -21,7 +22,7 @@ MAX_ID_DRAWS = 100
 
 @dataclass(frozen=True, slots=True)
 class RoomLimits:
-    """How much the tables may hold."""
+    """How much the tables may hold, and for how long."""
 
     rooms: int = 10_000
     """Some kB each."""
@@ -33,6 +34,14 @@ class RoomLimits:
     """Above what one engine can receive."""
     subscriptions_per_client: int = 64
     """A wall of cameras."""
+    pauses_per_subscription: int = 8
+    """Requests to pause or resume that may wait for the engine, which takes a millisecond for each."""
+    stop_grace_seconds: float = 5.0
+    """How long devices stream on when the last WEB has left: a page reloads within this time. 0 for not at all."""
+    invitation_seconds: float = 20.0
+    """After how long an invitation that nobody took up is reported. A phone takes some 5 s to open its camera."""
+    resume_grace_seconds: float = 30.0
+    """How long a client may be without a socket."""
 
 
 class RefusedError(Exception):
@@ -57,6 +66,8 @@ class Turn:
     state: State
     limits: RoomLimits
     allocate_id: Callable[[], int]
+    now: float
+    """Seconds of any steady clock."""
     effects: list[Effect] = field(default_factory=list)
 
     def add(self, effect: Effect) -> None:
@@ -77,6 +88,25 @@ class Turn:
         if room is None:
             raise RefusedError(ErrorCode.ROOM_NOT_FOUND, f"room_id: there is no room {number}")
         return room
+
+    def is_crowded(self, room: Room, coming: int = 0) -> bool:
+        """Return whether a room has no place for one more, with `coming` others on their way."""
+        return len(room.members) + coming >= self.limits.members_per_room
+
+    def enter(self, participant: Participant, room: Room) -> None:
+        """Make a client a member."""
+        room.members[participant.client] = None
+        participant.rooms[room.id] = None
+        if participant.client.role is Role.WEB:
+            room.joined_by_web = True
+            self.state.timers.cancel(RoomEnds(room.id))
+
+    def drop_room(self, room: Room) -> None:
+        """Take a room out of the tables."""
+        for key in (RoomEnds(room.id), InvitationExpires(room.id)):
+            self.state.timers.cancel(key)
+        self.state.standing.pop(room.id, None)
+        del self.state.rooms[room.id]
 
     def new_id(self) -> int:
         """Return a number by which nothing goes."""

@@ -86,11 +86,13 @@ async def running_server(
 ) -> AsyncIterator[RunningServer]:
     """Run a server for the block; at its end nothing of it, and no task begun in the block, may be left.
 
-    Keyword arguments are fields of `ServerConfig`. Clients and browsers begun in the block must be closed in it, or
-    `check_tasks` be False.
+    Keyword arguments are fields of `ServerConfig`. A client that closes is gone at once unless the test sets
+    `resume_grace`, and its devices stop at once unless it sets `stop_grace`. Clients and browsers begun in the block
+    must be closed in it, or `check_tasks` be False.
     """
     before = asyncio.all_tasks()
-    config = {"host": "127.0.0.1", "port": 0, "media_host": ("127.0.0.1",), "media_port": 0} | settings
+    config = {"host": "127.0.0.1", "port": 0, "media_host": ("127.0.0.1",), "media_port": 0}
+    config |= {"resume_grace": 0, "stop_grace": 0} | settings
     server = Server(ServerConfig.model_validate(config), authenticator)
     await server.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tests.helpers.server import ProtocolClient, RunningServer, running_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sfu import Publication
     from signaling.protocol import Role
 
 SDP_HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -100,7 +102,7 @@ async def test_good_paths_are_welcomed(server: RunningServer, path: str) -> None
         welcome = await client.expect("welcome")
         assert welcome["role"] == path.split("/", maxsplit=1)[0]
         assert welcome["client_id"] == path.split("/")[1]
-        assert welcome["resume"] is None
+        assert welcome["resume"] is None  # these servers keep no session of an absent client
         assert welcome["protocol"] == 1
 
 
@@ -274,12 +276,22 @@ async def test_an_offer_that_cannot_be_answered(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_already_publishing_and_its_end(web: ProtocolClient, device: ProtocolClient) -> None:
+async def test_already_publishing_and_its_end(
+    web: ProtocolClient, device: ProtocolClient, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, may_answer = server.engine.publish, asyncio.Event()
+
+    async def slow(feed: int, sdp: str) -> Publication:
+        await may_answer.wait()
+        return await publish(feed, sdp)
+
+    monkeypatch.setattr(server.engine, "publish", slow)
     await joined_room(web, device)
     await device.send("offer_from_device", {"sdp": offer(media(0))})
     await device.send("offer_from_device", {"sdp": offer(media(0))})
-    await device.expect("answer_to_client")
     await device.expect_error("already_publishing")
+    may_answer.set()
+    await device.expect("answer_to_client")
     await device.send("unpublish")
     await device.expect("unpublished")
     await device.send("unpublish")
@@ -340,6 +352,6 @@ async def test_an_engines_bug_is_told_to_its_client_alone(
         await device.send("offer_from_device", {"sdp": offer(media(0))}, id=2)
         error = await device.expect_error("internal")
         assert (error["event"], error["id"]) == ("offer_from_device", 2)
-    assert await web.settle() == []
+    assert await web.settle() == ["device_online"]
     await device.send("offer_from_device", {"sdp": offer(media(0))})
     await device.expect("answer_to_client")

@@ -2,98 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from signaling import effects, protocol
-from signaling.effects import Client, Fail, Send
-from signaling.protocol import ErrorCode, Role, Track
+from signaling.effects import Fail, Send
+from signaling.protocol import ErrorCode
 from signaling.rooms import RoomLimits, Rooms
-
-if TYPE_CHECKING:
-    from signaling.effects import Effect, RoomsEvent
-
-ALICE = Client(Role.WEB, "alice")
-BOB = Client(Role.WEB, "bob")
-CAM = Client(Role.DEVICE, "cam")
-CAM2 = Client(Role.DEVICE, "cam2")
-TRACKS = (Track(id="v", kind="video", codec="VP8", label="v"),)
-
-
-class House:
-    """Rooms with ids that count from 1, checked after every step."""
-
-    def __init__(self, limits: RoomLimits | None = None) -> None:
-        self.rooms = Rooms(itertools.count(1).__next__, limits)
-
-    def __call__(self, event: RoomsEvent) -> list[Effect]:
-        found = self.rooms.handle(event)
-        self.rooms.check()
-        return found
-
-    def connect(self, *clients: Client) -> None:
-        for client in clients:
-            assert self(effects.ClientConnected(client)) == []
-
-    def open_room(self, creator: Client = ALICE) -> int:
-        (reply,) = self(effects.RoomRequested(creator))
-        assert isinstance(reply, Send)
-        assert isinstance(reply.event, protocol.RoomCreated)
-        return reply.event.room_id
-
-    def joined_room(self, *members: Client) -> int:
-        """Return a room opened by the first of the members and joined by all."""
-        room = self.open_room(members[0])
-        for member in members:
-            self(effects.JoinRequested(member, room))
-        return room
-
-    def publish(self, client: Client = CAM, *, flowing: bool = True) -> int:
-        (effect,) = self(effects.OfferReceived(client, "offer", "q"))
-        assert isinstance(effect, effects.Publish)
-        answer = self(effects.PublishDone(effect.feed, "answer", TRACKS))
-        assert answer == [Send(client, protocol.AnswerToClient(sdp="answer"), "q")]
-        if flowing:
-            self(effects.FeedFlowing(effect.feed, TRACKS))
-        return effect.feed
-
-    def subscribe(self, client: Client, room: int, feed: int) -> int:
-        (effect,) = self(effects.SubscribeRequested(client, room, feed))
-        assert isinstance(effect, effects.Subscribe)
-        offer = self(effects.SubscribeDone(effect.subscription, "offer"))
-        assert offer == [Send(client, protocol.OfferToSubscriber(sdp="offer", feed=feed))]
-        return effect.subscription
-
-    def watching(self) -> tuple[int, int, int]:
-        """Return room, feed and subscription of Alice watching the camera."""
-        self.connect(ALICE, CAM)
-        room = self.joined_room(ALICE, CAM)
-        feed = self.publish()
-        number = self.subscribe(ALICE, room, feed)
-        self(effects.AnswerReceived(ALICE, "answer"))
-        self(effects.AnswerDone(number))
-        return room, feed, number
+from tests.helpers.house import ALICE, BOB, CAM, CAM2, TRACKS, House, hushed, listening, only_failure
 
 
 @pytest.fixture
 def house() -> House:
     return House()
-
-
-def listening(client: Client, room: int, feed: int, device: str = "cam") -> Send:
-    return Send(client, protocol.StartListening(feed=feed, room_id=room, device=device, tracks=TRACKS))
-
-
-def hushed(client: Client, room: int, feed: int, reason: Any, device: str = "cam") -> Send:
-    return Send(client, protocol.StopListening(room_id=room, feed=feed, device=device, reason=reason))
-
-
-def only_failure(found: list[Effect]) -> Fail:
-    assert len(found) == 1, found
-    assert isinstance(found[0], Fail), found
-    return found[0]
 
 
 # --- rooms and invitations -----------------------------------------------------------------------------------------
@@ -430,7 +350,6 @@ def test_an_answer_without_a_feed_goes_to_the_oldest_open_offer(house: House) ->
         (effects.LeaveRequested(BOB, 1, "q"), ErrorCode.NOT_IN_ROOM),
         (effects.LeaveRequested(ALICE, 99, "q"), ErrorCode.ROOM_NOT_FOUND),
         (effects.OfferReceived(BOB, "v=0", "q"), ErrorCode.NOT_IN_ROOM),
-        (effects.OfferReceived(CAM, "v=0", "q"), ErrorCode.ALREADY_PUBLISHING),
         (effects.UnpublishRequested(BOB, "q"), ErrorCode.NOT_IN_ROOM),
         (effects.UnpublishRequested(ALICE, "q"), ErrorCode.BAD_STATE),
         (effects.SubscribeRequested(ALICE, 99, 2, None, "q"), ErrorCode.ROOM_NOT_FOUND),
@@ -451,6 +370,17 @@ def test_refusals_change_nothing(house: House, event: effects.ClientRequest, cod
     assert (failure.client, failure.code, failure.request_id) == (event.client, code, "q")
     assert failure.message
     assert repr(house.rooms.state) == before
+
+
+def test_an_offer_while_another_is_unanswered_is_refused(house: House) -> None:
+    house.connect(ALICE, CAM)
+    house.joined_room(ALICE, CAM)
+    (publish,) = house(effects.OfferReceived(CAM, "v=0"))
+    assert isinstance(publish, effects.Publish)
+    assert only_failure(house(effects.OfferReceived(CAM, "v=0"))).code is ErrorCode.ALREADY_PUBLISHING
+    house(effects.PublishDone(publish.feed, "v=0", TRACKS))
+    assert house(effects.OfferReceived(CAM, "v=1")) == [effects.Republish(publish.feed, "v=1")]
+    assert only_failure(house(effects.OfferReceived(CAM, "v=2"))).code is ErrorCode.ALREADY_PUBLISHING
 
 
 def test_a_feed_of_another_room_is_not_found(house: House) -> None:
@@ -515,14 +445,14 @@ def test_a_full_room_has_no_place_for_a_device() -> None:
 def test_an_id_in_use_is_drawn_again() -> None:
     draws = iter([5, 5, 5, 6])
     rooms = Rooms(lambda: next(draws))
-    rooms.handle(effects.ClientConnected(ALICE))
-    rooms.handle(effects.RoomRequested(ALICE))
-    assert rooms.handle(effects.RoomRequested(ALICE)) == [Send(ALICE, protocol.RoomCreated(room_id=6))]
+    rooms.handle(effects.ClientConnected(ALICE), 0)
+    rooms.handle(effects.RoomRequested(ALICE), 0)
+    assert rooms.handle(effects.RoomRequested(ALICE), 0) == [Send(ALICE, protocol.RoomCreated(room_id=6))]
 
 
 def test_a_source_of_ids_that_is_stuck_is_a_bug_not_a_loop() -> None:
     rooms = Rooms(lambda: 5)
-    rooms.handle(effects.ClientConnected(ALICE))
-    rooms.handle(effects.RoomRequested(ALICE))
+    rooms.handle(effects.ClientConnected(ALICE), 0)
+    rooms.handle(effects.RoomRequested(ALICE), 0)
     with pytest.raises(AssertionError, match="in use"):
-        rooms.handle(effects.RoomRequested(ALICE))
+        rooms.handle(effects.RoomRequested(ALICE), 0)

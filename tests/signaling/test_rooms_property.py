@@ -13,7 +13,7 @@ from signaling import effects, protocol
 from signaling.effects import Client, Fail, Send
 from signaling.protocol import ErrorCode, Role
 from signaling.rooms import RoomLimits, Rooms
-from signaling.state import FeedState
+from signaling.state import FeedState, RoomEnds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 WEBS = [Client(Role.WEB, name) for name in "ab"]
 CLIENTS = WEBS + [Client(Role.DEVICE, name) for name in "xyz"]
 SMALL = st.integers(1, 40)
+LIMITS = RoomLimits(
+    rooms_per_client=3,
+    members_per_room=4,
+    pauses_per_subscription=2,
+    stop_grace_seconds=5,
+    invitation_seconds=20,
+    resume_grace_seconds=30,
+)
 client = st.sampled_from(CLIENTS)
 
 
@@ -31,7 +39,12 @@ class RoomsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rooms = Rooms(itertools.count(1).__next__, RoomLimits(rooms_per_client=3, members_per_room=4))
+        self.rooms = Rooms(itertools.count(1).__next__, LIMITS)
+        self.now = 1000.0
+        self.absent: dict[Client, float] = {}
+        """Clients without a socket, and since when; they are told things for when they are back."""
+        self.online: dict[Client, set[str]] = {}
+        """The devices that each WEB believes to be there."""
         self.pending: list[EngineEffect] = []
         self.feeds: set[int] = set()
         """What the engine has."""
@@ -41,12 +54,15 @@ class RoomsMachine(RuleBasedStateMachine):
 
     def run(self, event: RoomsEvent) -> None:
         going = event.client if isinstance(event, effects.ClientGone) else None
-        for effect in self.rooms.handle(event):
+        for effect in self.rooms.handle(event, self.now):
             if isinstance(effect, (Send, Fail)):
                 assert effect.client != going, "a client that is gone is told something"
                 assert effect.client in self.heard, f"nobody there to hear {effect}"
                 if isinstance(effect, Send):
                     self.note(effect)
+            elif isinstance(effect, effects.Forget):
+                assert self.now - self.absent.pop(effect.client) >= LIMITS.resume_grace_seconds
+                del self.heard[effect.client]
             else:
                 self.pending.append(effect)
 
@@ -58,6 +74,13 @@ class RoomsMachine(RuleBasedStateMachine):
             known.add(key)
         elif isinstance(effect.event, protocol.StopListening):
             known.remove((effect.event.room_id, effect.event.feed))
+        elif isinstance(effect.event, protocol.TracksChanged):
+            assert (effect.event.room_id, effect.event.feed) in known, "what it was not told of has changed"
+        elif isinstance(effect.event, protocol.DeviceOnline):
+            assert effect.event.device not in self.online[effect.client]
+            self.online[effect.client].add(effect.event.device)
+        elif isinstance(effect.event, protocol.DeviceOffline):
+            self.online[effect.client].remove(effect.event.device)
         elif isinstance(effect.event, protocol.Left):
             known -= {key for key in known if key[0] == effect.event.room_id}
 
@@ -115,17 +138,45 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @rule(who=client)
     def connect(self, who: Client) -> None:
+        if who in self.absent:
+            self.come_back(who)
         if who not in self.heard:
             self.heard[who] = set()
+            if who.role is Role.WEB:
+                self.online[who] = {other.id for other in self.heard if other.role is Role.DEVICE}
             self.run(effects.ClientConnected(who))
 
     @rule(who=client)
     def vanish(self, who: Client) -> None:
         self.run(effects.ClientGone(who))
         self.heard.pop(who, None)
+        self.absent.pop(who, None)
+
+    @rule(who=client)
+    def lose_socket(self, who: Client) -> None:
+        if who in self.heard and who not in self.absent:
+            self.absent[who] = self.now
+            self.run(effects.ClientAbsent(who))
+
+    @rule(who=client)
+    def come_back(self, who: Client) -> None:
+        """Resume, within the grace period or from one living socket to another."""
+        if who in self.heard:
+            self.absent.pop(who, None)
+            self.run(effects.ClientResumed(who))
+            found = self.rooms.snapshot(who)
+            assert {(room, feed) for room, feeds in found.rooms.items() for feed in feeds} == self.heard[who]
+
+    @rule(seconds=st.sampled_from([0.5, 4.0, 5.0, 16.0, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        end = self.now + seconds
+        while (due := self.rooms.deadline()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.run(effects.Tick())
+        self.now = end
 
     def ask(self, event: effects.ClientRequest) -> None:
-        if event.client in self.heard:
+        if event.client in self.heard and event.client not in self.absent:
             self.run(event)
 
     @rule(who=client)
@@ -145,10 +196,18 @@ class RoomsMachine(RuleBasedStateMachine):
     def join(self, who: Client, pick: int) -> None:
         self.ask(effects.JoinRequested(who, self.some_room(pick)))
 
-    @rule(who=client, pick=SMALL)
-    def invite(self, who: Client, pick: int) -> None:
+    @rule(who=client, pick=SMALL, named=st.none() | st.just(("x", "nobody")), standing=st.booleans())
+    def invite(self, who: Client, pick: int, named: tuple[str, ...] | None, standing: bool) -> None:  # noqa: FBT001
         if who.role is Role.WEB:
-            self.ask(effects.InviteRequested(who, self.some_room(pick)))
+            self.ask(effects.InviteRequested(who, self.some_room(pick), named, None, standing))
+
+    @rule(who=st.sampled_from(WEBS), pick=SMALL, paused=st.booleans())
+    def pause(self, who: Client, pick: int, paused: bool) -> None:  # noqa: FBT001  hypothesis calls it
+        self.ask(effects.PauseRequested(who, self.some_feed(pick), frozenset(("audio",)), paused))
+
+    @rule(who=st.sampled_from(WEBS), pick=SMALL)
+    def stop_receiving(self, who: Client, pick: int) -> None:
+        self.ask(effects.StopReceivingRequested(who, self.some_feed(pick)))
 
     @rule(who=client)
     def offer(self, who: Client) -> None:
@@ -193,8 +252,20 @@ class RoomsMachine(RuleBasedStateMachine):
                 result = effects.PublishDone(feed, "v=0", ())
             case effects.Publish(feed):
                 result = effects.PublishFailed(feed, ErrorCode.BAD_SDP, "m")
+            case effects.Republish(feed) if works and feed in self.feeds:
+                track = protocol.Track(id=str(final), kind="video", codec="VP8", label="v")
+                result = effects.RepublishDone(feed, "v=0", (track,))
+            case effects.Republish(feed):
+                result = effects.RepublishFailed(feed, ErrorCode.BAD_SDP, "m")
             case effects.Unpublish(feed):
                 self.end_feed(feed)
+            case _:
+                result = self.perform_for_subscriber(effect, works=works, final=final)
+        return result
+
+    def perform_for_subscriber(self, effect: EngineEffect, *, works: bool, final: bool) -> RoomsEvent | None:
+        result: RoomsEvent | None = None
+        match effect:
             case effects.Subscribe(number, feed) if works and feed in self.feeds:
                 self.subscriptions[number] = feed
                 result = effects.SubscribeDone(number, "v=0")
@@ -205,6 +276,10 @@ class RoomsMachine(RuleBasedStateMachine):
             case effects.Accept(number):
                 gone = number not in self.subscriptions
                 result = effects.AnswerFailed(number, ErrorCode.BAD_SDP, "m", final=final or gone)
+            case effects.Pause(number, _, paused) if works and number in self.subscriptions:
+                result = effects.PauseDone(number, ("audio",) if paused else ())
+            case effects.Pause(number):
+                result = effects.PauseFailed(number, ErrorCode.BAD_STATE, "m")
             case effects.Unsubscribe(number):
                 self.subscriptions.pop(number, None)
         return result
@@ -226,6 +301,13 @@ class RoomsMachine(RuleBasedStateMachine):
             self.run(effects.FeedLost(feed))
 
     @rule(pick=SMALL)
+    def tracks_change(self, pick: int) -> None:
+        if self.subscriptions:
+            number = sorted(self.subscriptions)[pick % len(self.subscriptions)]
+            self.run(effects.OfferChanged(number, "v=0"))
+            self.run(effects.WantedTracksChanged(self.subscriptions[number], ("v",)))
+
+    @rule(pick=SMALL)
     def subscription_dies(self, pick: int) -> None:
         if self.subscriptions:
             number = sorted(self.subscriptions)[pick % len(self.subscriptions)]
@@ -238,6 +320,11 @@ class RoomsMachine(RuleBasedStateMachine):
         self.run(effects.ServerStopping())
         assert not self.rooms.state.rooms
         assert not self.rooms.state.feeds
+        assert self.rooms.deadline() is None
+        for who in self.absent:
+            del self.heard[who]
+            self.run(effects.ClientGone(who))
+        self.absent.clear()
 
     # --- what always holds
 
@@ -264,8 +351,24 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_streams_to_nobody(self) -> None:
-        for participant in self.rooms.state.participants.values():
+        state = self.rooms.state
+        for participant in state.participants.values():
             assert participant.feed is None or participant.rooms
+        for room in state.rooms.values():
+            creator = state.participants.get(room.creator)
+            awaited = not room.joined_by_web and creator is not None and room.id in creator.created
+            assert room.is_watched() or awaited or RoomEnds(room.id) in state.timers
+
+    @invariant()
+    def everybody_knows_who_is_there(self) -> None:
+        there = {who.id for who in self.heard if who.role is Role.DEVICE}
+        assert all(self.online[who] == there for who in self.heard if who.role is Role.WEB)
+        assert set(self.rooms.state.participants) == set(self.heard)
+
+    @invariant()
+    def nothing_is_overdue(self) -> None:
+        due = self.rooms.deadline()
+        assert due is None or due > self.now
 
     def teardown(self) -> None:
         for who in CLIENTS:
@@ -282,7 +385,7 @@ TestRooms = RoomsMachine.TestCase
 
 def lane(effect: EngineEffect) -> tuple[str, int]:
     match effect:
-        case effects.Publish(feed) | effects.Unpublish(feed):
+        case effects.Publish(feed) | effects.Republish(feed) | effects.Unpublish(feed):
             return ("feed", feed)
-        case effects.Subscribe(number) | effects.Accept(number) | effects.Unsubscribe(number):
+        case effects.Subscribe(number) | effects.Accept(number) | effects.Pause(number) | effects.Unsubscribe(number):
             return ("subscription", number)

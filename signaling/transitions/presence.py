@@ -1,0 +1,161 @@
+"""Which devices are there, and who of them is asked to publish where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from signaling import protocol
+from signaling.effects import Client
+from signaling.protocol import ErrorCode, Role
+from signaling.state import FeedState, Invitation, InvitationExpires
+
+from .announcing import announce
+from .turn import RefusedError, not_in_room
+
+if TYPE_CHECKING:
+    from signaling.effects import DevicesRequested, InviteRequested
+    from signaling.state import Participant, Room
+
+    from .turn import Turn
+
+MAX_STANDING_NAMES = 1024
+"""Devices by name that one room may wait for."""
+
+
+def device_came(turn: Turn, client: Client) -> None:
+    """Tell every WEB of a device that has connected, and invite it into the rooms that wait for such."""
+    news = protocol.DeviceOnline(device=client.id)
+    for web in turn.state.webs:
+        turn.send(web, news)
+    for number in turn.state.standing:
+        room = turn.state.rooms[number]
+        inviter = room.standing.get(client.id) or room.standing.get(None)
+        if inviter is not None and not turn.is_crowded(room):
+            _ask(turn, room, client, protocol.StartStreaming(room_id=room.id, inviter=inviter.id), inviter)
+
+
+def device_went(turn: Turn, client: Client) -> None:
+    """Tell every WEB that a device is gone."""
+    news = protocol.DeviceOffline(device=client.id)
+    for web in turn.state.webs:
+        turn.send(web, news)
+
+
+def list_devices(turn: Turn, event: DevicesRequested) -> None:
+    """Tell which devices are online."""
+    found = tuple(_status(turn, turn.state.participants[client]) for client in turn.state.devices)
+    turn.reply(event, protocol.Devices(devices=found))
+
+
+def _status(turn: Turn, device: Participant) -> protocol.DeviceStatus:
+    feed = None if device.feed is None else turn.state.feeds[device.feed]
+    if feed is not None and feed.state is FeedState.FLOWING:
+        return protocol.DeviceStatus(device=device.client.id, state="streaming", feed=feed.id, tracks=feed.tracks)
+    if device.rooms or device.invitations:
+        return protocol.DeviceStatus(device=device.client.id, state="invited")
+    return protocol.DeviceStatus(device=device.client.id, state="available")
+
+
+def invite(turn: Turn, event: InviteRequested) -> None:
+    """Ask devices that do not publish to do so; share the feeds of those that do."""
+    room = turn.room(event.room)
+    if event.client not in room.members:
+        raise not_in_room(room.id)
+    wanted = list(turn.state.devices)
+    if event.devices is not None:
+        wanted = [Client(Role.DEVICE, name) for name in dict.fromkeys(event.devices)]
+    if event.standing:
+        _stand(turn, room, event)
+    invited: list[Client] = []
+    attached: list[Client] = []
+    unavailable: list[Client] = []
+    for client in wanted:
+        device = turn.state.participants.get(client)
+        if device is None or (client not in room.members and turn.is_crowded(room, len(attached))):
+            unavailable.append(client)
+        elif device.feed is None:
+            invited.append(client)
+        else:
+            attached.append(client)
+    reply = protocol.DevicesInvited(
+        room_id=room.id,
+        invited=tuple(client.id for client in invited),
+        attached=tuple(client.id for client in attached),
+        unavailable=tuple(client.id for client in unavailable),
+    )
+    turn.reply(event, reply)
+    call = protocol.StartStreaming(room_id=room.id, inviter=event.client.id)
+    for client in invited:
+        _ask(turn, room, client, call, event.client)
+    for client in attached:
+        attach(turn, turn.state.participants[client], room)
+
+
+def _stand(turn: Turn, room: Room, event: InviteRequested) -> None:
+    names: tuple[str | None, ...] = (None,) if event.devices is None else event.devices
+    if len({*room.standing, *names}) > MAX_STANDING_NAMES:
+        raise RefusedError(
+            ErrorCode.BAD_STATE, f"room {room.id} may wait for {MAX_STANDING_NAMES} devices by name; leave devices out"
+        )
+    for name in names:
+        room.standing.setdefault(name, event.client)
+    if room.standing:
+        turn.state.standing[room.id] = None
+
+
+def _ask(turn: Turn, room: Room, client: Client, call: protocol.StartStreaming, inviter: Client) -> None:
+    """Invite a device. One that is asked again keeps the limit of its first time."""
+    turn.send(client, call)
+    if client in room.invitations:
+        return
+    due = turn.now + turn.limits.invitation_seconds
+    room.invitations[client] = Invitation(inviter, due)
+    turn.state.participants[client].invitations[room.id] = None
+    if InvitationExpires(room.id) not in turn.state.timers:
+        turn.state.timers.set(InvitationExpires(room.id), due)
+
+
+def attach(turn: Turn, device: Participant, room: Room) -> None:
+    """Make a publishing device a member: its one uplink serves this room too."""
+    turn.enter(device, room)
+    announce(turn, device, room)
+
+
+def attach_invited(turn: Turn, device: Participant) -> None:
+    """Serve every room that waits for a device which publishes now, joined or not, with its one uplink."""
+    for number in list(device.invitations):
+        room = turn.state.rooms[number]
+        inviter = room.invitations[device.client].inviter
+        close_invitation(turn, room, device.client)
+        if number in device.rooms or not turn.is_crowded(room):
+            attach(turn, device, room)
+        else:
+            _report(turn, room, inviter, (device.client,))
+
+
+def close_invitation(turn: Turn, room: Room, client: Client) -> None:
+    """Forget that a device is waited for. Harmless when it is not."""
+    if room.invitations.pop(client, None) is not None:
+        del turn.state.participants[client].invitations[room.id]
+        if not room.invitations:
+            turn.state.timers.cancel(InvitationExpires(room.id))
+
+
+def report_late(turn: Turn, room: Room) -> None:
+    """Tell inviters of the devices that published nothing in time."""
+    late: dict[Client, list[Client]] = {}
+    for client, invitation in list(room.invitations.items()):
+        if invitation.due > turn.now:
+            break
+        late.setdefault(invitation.inviter, []).append(client)
+        close_invitation(turn, room, client)
+    for inviter, devices in late.items():
+        _report(turn, room, inviter, devices)
+    if room.invitations:
+        turn.state.timers.set(InvitationExpires(room.id), next(iter(room.invitations.values())).due)
+
+
+def _report(turn: Turn, room: Room, inviter: Client, devices: list[Client] | tuple[Client, ...]) -> None:
+    if inviter in room.members:
+        news = protocol.DevicesUnavailable(room_id=room.id, devices=tuple(device.id for device in devices))
+        turn.send(inviter, news)
