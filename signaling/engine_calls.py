@@ -103,15 +103,17 @@ class EngineCalls:
             case effects.Publish(feed, sdp):
                 publication = await self.engine.publish(feed, sdp)
                 result: RoomsEvent = effects.PublishDone(feed, publication.answer, _tracks(publication.tracks))
-            case effects.Republish(feed):
-                raise sfu.EngineStateError(f"feed {feed} cannot be negotiated anew")
+            case effects.Republish(feed, sdp):
+                publication = await self.engine.republish(feed, sdp)
+                result = effects.RepublishDone(feed, publication.answer, _tracks(publication.tracks))
             case effects.Subscribe(subscription, feed, tracks):
                 result = effects.SubscribeDone(subscription, await self.engine.subscribe(subscription, feed, tracks))
             case effects.Accept(subscription, sdp):
                 await self.engine.accept(subscription, sdp)
                 result = effects.AnswerDone(subscription)
-            case effects.Pause(subscription):
-                raise sfu.EngineStateError(f"subscription {subscription} cannot be paused")
+            case effects.Pause(subscription, kinds, paused):
+                call = self.engine.pause if paused else self.engine.resume
+                result = effects.PauseDone(subscription, await call(subscription, kinds))
             case effects.Unpublish(feed):
                 await self.engine.unpublish(feed)
                 return None
@@ -130,6 +132,10 @@ class EngineCalls:
                 self._listener(effects.FeedLost(feed))
             case sfu.SubscriptionEnded(subscription):
                 self._listener(effects.SubscriptionLost(subscription))
+            case sfu.SubscriptionOffer(subscription, _, offer):
+                self._listener(effects.OfferChanged(subscription, offer))
+            case sfu.TracksWanted(feed, wanted):
+                self._listener(effects.WantedTracksChanged(feed, wanted))
             case sfu.SubscriptionStarted():
                 pass  # the media is the news
 
