@@ -119,7 +119,7 @@ def _read_files(config: ServerConfig) -> tuple[KeyRing, WatchedFile[bytes] | Non
 def _authenticator(config: ServerConfig, ring: KeyRing) -> Authenticator | None:
     if not ring:
         return None
-    return TokenAuthenticator(ring.keys, leeway_seconds=config.auth_leeway, audience=config.auth_audience)
+    return TokenAuthenticator(ring.current, leeway_seconds=config.auth_leeway, audience=config.auth_audience)
 
 
 class Server:

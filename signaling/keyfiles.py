@@ -111,7 +111,7 @@ class KeyRing:
     def __bool__(self) -> bool:
         return bool(self._fixed or self._files)
 
-    def keys(self) -> tuple[tokens.Key, ...]:
+    def current(self) -> tuple[tokens.Key, ...]:
         """Return the keys, the settings' first; what is above `tokens.MAX_KEYS` is left out."""
         return (*self._fixed, *(key for file in self._files for key in file.get()))[: tokens.MAX_KEYS]
 

@@ -23,6 +23,8 @@ log = EventLog("signaling.listener")
 
 BACKLOG_CONNECTIONS = 1024
 """After a restart all clients come back within a second or two; the kernel may allow less (somaxconn)."""
+LINGER_SECONDS = 0.5
+"""For the rest of a request that nobody reads; aiohttp's 10 s would go on after the peer is gone."""
 
 
 @dataclass(slots=True)
@@ -174,7 +176,7 @@ class GuardedSite(web.BaseSite):
 
         def new_handler() -> _Handler:
             # No access log: its lines would hold tokens, which are part of the path.
-            return _Handler(self._guard, manager, loop=loop, access_log=None)
+            return _Handler(self._guard, manager, loop=loop, access_log=None, lingering_time=LINGER_SECONDS)
 
         self._server = await loop.create_server(
             new_handler,

@@ -46,6 +46,7 @@ def is_allowed(origin: str | None, host: str, allowed: Collection[str], *, is_op
     """
     if origin is None or ANY in allowed or (not allowed and not is_open):
         return True
+    origin = origin[: MAX_ORIGIN_CHARS + 1].lower()
     if len(origin) > MAX_ORIGIN_CHARS or not _ORIGIN.fullmatch(origin):
         return False  # "null", too: a sandboxed frame of any page has it
     if origin in allowed:

@@ -80,6 +80,15 @@ def test_ice_servers(given: str, server: dict[str, str]) -> None:
         ("ice_server", "stun.example.org", "stun:HOST:PORT"),
         ("ice_server", "turn:turn.example.org", "turn:USER:PASSWORD@HOST:PORT"),
         ("ice_server", "http://example.org", "stun:HOST:PORT"),
+        ("turn_url", "turn:user:pass@turn.example.org", "turn:HOST:PORT"),
+        ("turn_url", "stun:turn.example.org", "turn:HOST:PORT"),
+        ("turn_ttl", "5", "60 to 604800"),
+        ("auth_secret", "hunter2", "at least 32 bytes"),
+        ("auth_secret_file", ",", "a file"),
+        ("auth_secret_file", ",".join(["x"] * 9), "a file"),
+        ("auth_leeway", "-1", "0 to 600"),
+        ("allowed_origin", "cams.example.org", "https://cams.example.org"),
+        ("max_sockets_per_address", "0", "1 to 1000000"),
         ("log_level", "loud", "debug, info, warning or error"),
         ("demo", "perhaps", "true or false"),
         ("max_sessions", "0", "1 to 1000000"),
@@ -101,6 +110,40 @@ def test_an_error_never_shows_a_turn_password() -> None:
         load("--ice-server", "turn:user:hunter2@")
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(load("--ice-server", "turn:user:hunter2@192.0.2.1"))
+
+
+@pytest.mark.parametrize("name", ["auth_secret", "turn_secret"])
+def test_a_secret_is_shown_nowhere(name: str) -> None:
+    secret = "hunter2" * 8
+    turn = {"AIOSFU_TURN_URL": "turn:192.0.2.1"} if name == "turn_secret" else {}
+    assert "hunter2" not in repr(load(**{config.env_name(name): secret}, **turn))
+    with pytest.raises(ConfigError) as caught:
+        load(config.flag_name("auth_secret"), "hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["auth_secret", "auth_secret_file", "auth_public_key_file"])
+def test_an_empty_variable_does_not_turn_auth_off_in_silence(name: str) -> None:
+    with pytest.raises(ConfigError, match="would turn auth off"):
+        load(**{config.env_name(name): ""})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--turn-url", "turn:192.0.2.1"),
+        ("--turn-secret", "north"),
+        ("--turn-url", "turn:192.0.2.1", "--turn-secret", "north", "--turn-secret-file", "x"),
+    ],
+)
+def test_turn_takes_urls_and_one_secret(words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="--turn-url: expected together with"):
+        load(*words)
+
+
+def test_origins_are_normalised() -> None:
+    given = load(AIOSFU_ALLOWED_ORIGIN="https://Cams.example.org:443, http://[::1]:3000/").allowed_origin
+    assert given == ("https://cams.example.org", "http://[::1]:3000")
 
 
 def test_media_hosts() -> None:

@@ -158,6 +158,90 @@ async def test_tokens_are_in_no_log() -> None:
         assert "Traceback" not in err
 
 
+async def made_token(*words: str, **environ: str) -> str:
+    async with aiosfu("token", *words, **environ) as command:
+        out, err, status = await command.rest()
+    assert (err, status) == ("", 0)
+    return out.strip()
+
+
+async def test_a_token_made_by_the_command_opens_the_door_and_sighup_changes_the_lock(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("old-" * 8)
+    new.write_text("new-" * 8)
+    secrets = tmp_path / "secrets"
+    secrets.write_text(old.read_text())
+    by_old = await made_token("--secret-file", str(old), "--sub", "1", "--role", "WEB", "--rooms", "1,2")
+    by_new = await made_token("--sub", "1", "--role", "WEB", "--ttl", "5m", AIOSFU_AUTH_SECRET=new.read_text())
+    async with aiosfu("serve", *FREE_PORTS, "--log-level", "debug", "--auth-secret-file", str(secrets)) as server:
+        ws = (await server.ready()).replace("http", "ws", 1) + "/ws/connect/WEB/1"
+        async with ProtocolClient(f"{ws}/{by_old}") as client:
+            await client.expect("welcome")
+            await client.send("create_room")
+            await client.expect_error("forbidden")
+        async with ProtocolClient(f"{ws}/{by_new}") as client:
+            await client.expect_error("unauthorized")
+        secrets.write_text(new.read_text())
+        server.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(5):
+            while b"key_file_reloaded" not in (line := await server.process.stderr.readline()):  # type: ignore[union-attr]  # it is a pipe
+                assert line
+        async with ProtocolClient(ws) as client:
+            await client.send("auth", {"token": by_new})
+            await client.expect("welcome")
+            await client.send("create_room")
+            await client.expect("room_created")
+        async with ProtocolClient(f"{ws}/{by_old}") as client:
+            await client.expect_error("unauthorized")
+        server.process.terminate()
+        out, err, status = await server.rest()
+        assert status == 0
+        for secret in (by_old, by_new, old.read_text(), new.read_text(), by_new.rpartition(".")[2]):
+            assert secret not in out + err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--secret-file", "/does/not/exist", "--sub", "1", "--role", "WEB"), "cannot read /does/not/exist"),
+        (("--sub", "1", "--role", "WEB"), "expected --secret-file"),
+        (("--sub", "a b", "--role", "WEB"), "expected 1 to 64 letters"),
+        (("--sub", "1", "--role", "ADMIN"), "invalid choice: 'ADMIN'"),
+        (("--sub", "1", "--role", "WEB", "--ttl", "soon"), "expected a time such as 90s"),
+        (("--sub", "1", "--role", "WEB", "--rooms", "one"), "expected ids separated by commas"),
+    ],
+)
+async def test_a_token_that_cannot_be_made(words: tuple[str, ...], said: str) -> None:
+    async with aiosfu("token", *words) as command:
+        out, err, status = await command.rest()
+        assert (out, status) == ("", 2)
+        assert said in err
+
+
+@pytest.mark.parametrize("content", [None, "short", "-----BEGIN PUBLIC KEY-----\n"])
+async def test_a_key_file_that_cannot_be_used_is_one_line_and_status_1(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "secrets"
+    if content is not None:
+        file.write_text(content)
+    async with aiosfu("serve", *FREE_PORTS, "--auth-secret-file", str(file)) as server:
+        out, err, status = await server.rest()
+        assert (out, status) == ("", 1)
+        assert str(file) in err
+        assert err.count("\n") == 1
+
+
+async def test_a_server_for_others_without_auth_says_so() -> None:
+    async with aiosfu("serve", *FREE_PORTS, "--host", "127.0.0.1") as server:
+        await server.ready()
+        server.process.terminate()
+        assert "auth_off" not in (await server.rest())[1]
+    async with aiosfu("serve", *FREE_PORTS, "--host", "0.0.0.0") as server:  # noqa: S104  on purpose
+        await server.ready()
+        server.process.terminate()
+        assert "auth_off" in (await server.rest())[1]
+
+
 def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -206,7 +290,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for name in ("serve", "device", "view"):
+    for name in ("serve", "device", "view", "token"):
         assert name in out
 
 

@@ -1,0 +1,110 @@
+"""Grants: what each event takes, and what a client is shown. Pure; over real sockets in test_auth_sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from signaling import auth, protocol
+from signaling.auth import Grant
+from signaling.protocol import EVENTS, Role
+
+WEB = Grant(Role.WEB, "web")
+NARROW = Grant(Role.WEB, "web", rooms=frozenset({1}), devices=frozenset({"cam"}), publish=False, subscribe=False)
+
+
+def test_every_event_has_a_rule() -> None:
+    names = {name for events in EVENTS.values() for name in events}
+    assert names <= set(auth._RULES)
+
+
+def event(name: str, **data: Any) -> protocol.Inbound:
+    return EVENTS[Role.WEB][name].model_validate(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "refused", "allowed_by"),
+    [
+        ("create_room", {}, "rooms:", Grant(Role.WEB, "web", devices=frozenset(), publish=False, subscribe=False)),
+        ("join_as_publisher", {"room_id": 2}, "rooms: the token does not grant room 2", WEB),
+        ("invite_devices", {"room_id": 2}, "rooms:", WEB),
+        ("invite_devices", {"room_id": 1, "devices": ["cam", "gate"]}, "devices: the token does not grant gate", WEB),
+        ("invite_devices", {"room_id": 1, "devices": [7]}, "devices:", WEB),
+        ("join_as_subscriber", {"room_id": 1, "feed": 9}, "subscribe:", WEB),
+        ("start_receiving", {"sdp": "v=0"}, "subscribe:", WEB),
+        ("offer_from_device", {"sdp": "v=0"}, "publish:", WEB),
+    ],
+)
+def test_what_an_event_takes(name: str, data: dict[str, Any], refused: str, allowed_by: Grant) -> None:
+    asked = event(name, **data)
+    assert (NARROW.refuses(asked) or "").startswith(refused)
+    assert allowed_by.refuses(asked) is None
+
+
+def test_subscribing_takes_the_room_too() -> None:
+    may_watch = Grant(Role.WEB, "web", rooms=frozenset({1}))
+    assert may_watch.refuses(event("join_as_subscriber", room_id=1, feed=9)) is None
+    assert (may_watch.refuses(event("join_as_subscriber", room_id=2, feed=9)) or "").startswith("rooms:")
+    assert NARROW.refuses_feed("cam") is None
+    assert NARROW.refuses_feed("web") is None
+    assert (NARROW.refuses_feed("gate") or "").startswith("devices:")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("leave", {}), ("leave", {"room_id": 2}), ("unpublish", {}), ("ice", {}), ("auth", {"token": "x"})],
+)
+def test_what_ends_something_is_never_refused(name: str, data: dict[str, Any]) -> None:
+    assert NARROW.refuses(event(name, **data)) is None
+
+
+def test_an_event_without_a_rule_is_refused_to_whoever_is_limited() -> None:
+    class Novelty(protocol.Inbound):
+        event = "novelty"
+
+    assert WEB.refuses(Novelty()) is None
+    for limited in (NARROW, Grant(Role.WEB, "web", publish=False), Grant(Role.DEVICE, "web", rooms=frozenset())):
+        assert limited.refuses(Novelty()) == "the token does not grant novelty"
+
+
+def test_every_device_means_every_one_that_is_granted() -> None:
+    asked = event("invite_devices", room_id=1)
+    assert WEB.narrow(asked) == asked
+    narrowed = NARROW.narrow(asked)
+    assert isinstance(narrowed, protocol.InviteDevices)
+    assert (narrowed.room_id, narrowed.devices) == (1, ("cam",))
+    assert NARROW.refuses(narrowed) is None
+    named = event("invite_devices", room_id=1, devices=["cam"])
+    assert NARROW.narrow(named) == named
+
+
+def feed_of(device: str) -> list[protocol.Outbound]:
+    return [
+        protocol.StartListening(feed=1, room_id=1, device=device, tracks=()),
+        protocol.StopListening(room_id=1, feed=1, device=device, reason="left"),
+    ]
+
+
+def test_a_client_is_shown_what_it_may_know() -> None:
+    for shown in (*feed_of("cam"), *feed_of("web"), protocol.Left(room_id=1)):
+        assert NARROW.show(shown) is shown
+    for hidden in feed_of("gate"):
+        assert NARROW.show(hidden) is None
+        assert WEB.show(hidden) is hidden
+        assert Grant(Role.DEVICE, "x", devices=frozenset()).show(hidden) is hidden
+
+
+def test_a_list_of_devices_is_shortened() -> None:
+    class Entry(protocol.Outbound):
+        device: str
+
+    class Listing(protocol.Outbound):
+        event = "listing"
+        devices: tuple[Entry, ...]
+
+    full = Listing(devices=(Entry(device="cam"), Entry(device="gate"), Entry(device="web")))
+    shown = NARROW.show(full)
+    assert isinstance(shown, Listing)
+    assert [entry.device for entry in shown.devices] == ["cam", "web"]
+    assert WEB.show(full) is full
