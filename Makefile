@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FUZZ_INPUTS ?= 1000000
 
-.PHONY: run test lint types format bench clean
+.PHONY: run test lint types format bench fuzz clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,9 @@ test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
+
+fuzz: $(STAMP) ## a million hostile inputs for each decoder, some 40 minutes on one core
+	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
+from .sdp_checks import check_lines, check_values
 from .values import SdpError
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 MAX_SECTIONS: Final = 32
 """m-lines in a description, refused ones included."""
 MAX_SECTION_LINES: Final = 600
-"""A browser's longest section, video with every codec, has some 150; the parser is quadratic in some lines."""
+"""A browser's longest section, video with every codec, has some 150; the parser is quadratic in some lines, which
+`sdp_checks` counts."""
 MAX_QUOTED: Final = 60
 """Characters of a bad line that an error repeats."""
 _DISCARD_PORT: Final = 9
 _ANY_HOST: Final = "0.0.0.0"  # noqa: S104  SDP's placeholder address, nothing is bound to it
 _PARSE_ERRORS: Final = (AssertionError, ValueError, LookupError, AttributeError, TypeError, StopIteration)
-_MEDIA_LINE: Final = re.compile(r"^m=(\S+) (\d+) ([A-Z/]+) (\S.*)$")
+_MEDIA_LINE: Final = re.compile(r"^m=([a-z]{1,32}) ([0-9]{1,5}) ([A-Z/]+) (\S.*)$")
 
 
 def parse_description(text: str) -> sdp.SessionDescription:
@@ -43,30 +45,42 @@ def parse_description(text: str) -> sdp.SessionDescription:
     for lines in sections:
         if not _MEDIA_LINE.match(lines[0]):
             raise SdpError(f"bad line {_quote(lines[0])}: expected m=<kind> <port> <protocol> <formats>")
+    check_lines(sections)
     try:
-        return sdp.SessionDescription.parse(text)
+        description = sdp.SessionDescription.parse(text)
     except _PARSE_ERRORS as exc:
-        raise SdpError(f"bad line {_quote(_first_bad_line(text))}") from exc
+        raise SdpError(f"bad line {_quote(_first_bad_line(session_lines, sections))}") from exc
+    check_values(description)
+    return description
 
 
-def _first_bad_line(text: str) -> str:
-    """Find the line at which parsing fails, by halving: a prefix fails from the bad line on."""
-    lines = text.splitlines()
+def _first_bad_line(session: list[str], sections: list[list[str]]) -> str:
+    """Find the line at which parsing fails: first its part, for parts do not depend on each other, then by halving.
+
+    A prefix fails from the bad line on.
+    """
+    lines = next((part for part in (session, *sections) if not _parses(part)), session)
     good, bad = 0, len(lines)
     while bad - good > 1:
         middle = (good + bad) // 2
-        try:
-            sdp.SessionDescription.parse("\r\n".join(lines[:middle]) + "\r\n")
-        except _PARSE_ERRORS:
-            bad = middle
-        else:
+        if _parses(lines[:middle]):
             good = middle
+        else:
+            bad = middle
     return lines[bad - 1]
+
+
+def _parses(lines: list[str]) -> bool:
+    try:
+        sdp.SessionDescription.parse("\r\n".join(lines) + "\r\n")
+    except _PARSE_ERRORS:
+        return False
+    return True
 
 
 def _quote(line: str) -> str:
     # An SDP password must not come back in an error, which may be logged.
-    if line.startswith("a=ice-pwd"):
+    if "ice-pwd" in line:
         line = "a=ice-pwd:..."
     return repr(line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "...")
 

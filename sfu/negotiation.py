@@ -51,6 +51,9 @@ START_BITRATE_KBPS: Final = 1000
 a 720p camera is scaled down to 270 lines, and takes some 12 s to come back; measured, it is above 1.5 Mbit/s within 2 s
 so. Its congestion control goes below at once where the uplink has less."""
 
+MAX_NAMED_CODECS: Final = 12
+"""Of one side, in an error; a browser has some ten."""
+
 DYNAMIC_PAYLOAD_TYPES: Final = tuple(range(96, 128)) + tuple(range(35, 64))
 _STATIC_CODECS: Final = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000)}  # RFC 3551 section 6
 
@@ -376,7 +379,7 @@ def _codec_names(sections: Iterable[sdp.MediaDescription]) -> str:
         for codec in section.rtp.codecs
         if codec.name.lower() not in {"rtx", "red", "ulpfec", "flexfec-03"}
     }
-    return ", ".join(sorted(names)) or "none"
+    return ", ".join(sorted(names)[:MAX_NAMED_CODECS]) or "none"
 
 
 def _supported_names() -> str:

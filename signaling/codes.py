@@ -11,6 +11,8 @@ MAX_MESSAGE_BYTES = 256 * 1024
 """One frame; an SDP with every codec and sixteen tracks is some 100 kB."""
 MAX_REQUEST_ID_CHARS = 128
 """A UUID has 36; the id is repeated in every reply."""
+MAX_REQUEST_ID_BITS = 64
+"""Of an id that is an integer; JavaScript's have 53. One of thousands of bits is no float and cannot be sent back."""
 MAX_NAMED_DEVICES = 256
 """Devices one invitation may name."""
 MAX_NAMED_TRACKS = 64

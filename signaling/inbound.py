@@ -23,11 +23,12 @@ class Inbound(BaseModel):
     event: ClassVar[str]
 
 
+# Lists fail_fast: an error made of each of 100,000 wrong items takes 0.2 s.
 RoomId = Annotated[int, Field(description="an integer")]
 FeedId = Annotated[int, Field(description="an integer")]
 Kinds = Annotated[
     tuple[Kind, ...] | None,
-    Field(strict=False, min_length=1, max_length=2, description='a list of "audio", "video" or both'),
+    Field(strict=False, min_length=1, max_length=2, fail_fast=True, description='a list of "audio", "video" or both'),
 ]
 Sdp = Annotated[str, Field(min_length=1, description="a non-empty string")]
 
@@ -60,7 +61,12 @@ class InviteDevices(Inbound):
     room_id: RoomId
     devices: Annotated[
         tuple[str | int, ...] | None,
-        Field(strict=False, max_length=MAX_NAMED_DEVICES, description=f"at most {MAX_NAMED_DEVICES} device ids"),
+        Field(
+            strict=False,
+            max_length=MAX_NAMED_DEVICES,
+            fail_fast=True,
+            description=f"at most {MAX_NAMED_DEVICES} device ids",
+        ),
     ] = None
     standing: Annotated[bool, Field(description="true or false")] = False
     """Also those of them that come online later, for as long as the room lives."""
@@ -84,6 +90,7 @@ class JoinAsSubscriber(Inbound):
             strict=False,
             min_length=1,
             max_length=MAX_NAMED_TRACKS,
+            fail_fast=True,
             description=f"1 to {MAX_NAMED_TRACKS} track ids",
         ),
     ] = None

@@ -17,6 +17,7 @@ from .codes import (
     MAX_MESSAGE_BYTES,
     MAX_NAMED_DEVICES,
     MAX_NAMED_TRACKS,
+    MAX_REQUEST_ID_BITS,
     MAX_REQUEST_ID_CHARS,
     PROTOCOL_VERSION,
     ErrorCode,
@@ -220,7 +221,11 @@ def _request_id(value: object, event: str) -> RequestId | None:
         if len(value) <= MAX_REQUEST_ID_CHARS:
             return value
         got = f"a string of {len(value)} characters"
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() <= MAX_REQUEST_ID_BITS:
+            return value
+        got = f"an integer of {value.bit_length()} bits, more than {MAX_REQUEST_ID_BITS}"
+    elif isinstance(value, float) and math.isfinite(value):
         return value
     else:
         got = json_type(value)

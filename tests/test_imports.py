@@ -53,7 +53,7 @@ SIGNALING_PURE = (
     "turn",
 )
 SFU_LAYERS = ("rtp", "forwarding", "transport")
-SFU_PURE = ("rtp/", "forwarding/", "negotiation.py", "sdp.py")
+SFU_PURE = ("rtp/", "forwarding/", "negotiation.py", "sdp.py", "sdp_checks.py")
 
 
 def modules(package: str) -> list[Path]:

@@ -146,6 +146,7 @@ def test_a_malformed_candidate_is_bad_data(data: Any, named: str) -> None:
         (text("offer_from_device", {"sdp": 5}), ErrorCode.BAD_DATA, "sdp: expected a non-empty string, got an integer"),
         (text("leave", {"room_id": "all"}), ErrorCode.BAD_DATA, "room_id: expected an integer, got a string"),
         (text("create_room", {}, id=[]), ErrorCode.BAD_DATA, "id: expected a number or a string"),
+        (text("create_room", {}, id=10**400), ErrorCode.BAD_DATA, "got an integer of 1329 bits, more than 64"),
         (text("create_room", {}, id=True), ErrorCode.BAD_DATA, "id: expected a number or a string"),
         (text("create_room", {}, id="x" * 200), ErrorCode.BAD_DATA, "200 characters"),
         ('{"event": "create_room", "id": 1e999}', ErrorCode.BAD_DATA, "id: expected a number"),

@@ -1,0 +1,14 @@
+"""Every target by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import answers, events, media, offers, payloads, rtcp, rtp, stun, tcp
+
+if TYPE_CHECKING:
+    from .harness import Target
+
+TARGETS: dict[str, Target] = {
+    module.TARGET.name: module.TARGET for module in (events, offers, answers, stun, rtp, rtcp, payloads, tcp, media)
+}
