@@ -47,23 +47,23 @@ def check_lines(sections: Sequence[Sequence[str]]) -> None:
     if total > MAX_LINES:
         raise SdpError(f"the description has {total} lines, at most {MAX_LINES} are read")
     for number, lines in enumerate(sections):
-        codecs = Counter(_payload_type(line) for line in lines if line.startswith("a=rtpmap:"))
-        twice = next((name for name, count in codecs.items() if count > 1), None)
-        if twice is not None:
-            raise SdpError(f"m-line {number} has two a=rtpmap for payload type {str(twice)[:MAX_NAME_CHARS]}")
-        if len(codecs) > MAX_CODECS:
-            raise SdpError(f"m-line {number} has {len(codecs)} codecs, at most {MAX_CODECS} are read")
+        mapped = [_payload_type(line) for line in lines if line.startswith("a=rtpmap:")]
+        if len(mapped) > MAX_CODECS:
+            raise SdpError(f"m-line {number} has {len(mapped)} codecs, at most {MAX_CODECS} are read")
+        counts = Counter(payload_type for payload_type in mapped if payload_type is not None)
+        if any(count > 1 for count in counts.values()):
+            raise SdpError(f"m-line {number} has two a=rtpmap for one payload type")
         wildcards = sum(line.startswith("a=rtcp-fb:*") for line in lines)
         if wildcards > MAX_WILDCARD_FEEDBACK:
             raise SdpError(f"m-line {number} has {wildcards} a=rtcp-fb:*, at most {MAX_WILDCARD_FEEDBACK} are read")
 
 
-def _payload_type(line: str) -> int | str:
-    text = line.removeprefix("a=rtpmap:").split(" ", 1)[0]
+def _payload_type(line: str) -> int | None:
+    """Return the payload type as the parser reads it, so that 96 and 096 are one; None for what it will refuse."""
     try:
-        return int(text)  # as the parser reads it, so that 96 and 096 are one
+        return int(line.removeprefix("a=rtpmap:").split(" ", 1)[0])
     except ValueError:
-        return text
+        return None
 
 
 def check_values(description: sdp.SessionDescription) -> None:

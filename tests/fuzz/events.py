@@ -69,7 +69,11 @@ def mutate(rng: Random, corpus: list[bytes]) -> bytes:
 
 
 _values: st.SearchStrategy[Any] = st.recursive(
-    st.sampled_from(SCALARS) | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(NAMES),
+    st.integers(0, len(SCALARS) - 1).map(SCALARS.__getitem__)
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(NAMES),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
     max_leaves=8,
 )

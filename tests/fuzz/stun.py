@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sfu.transport.dtls import MediaTransport
     from sfu.transport.fanout import Outlet
     from sfu.transport.path import Endpoint, Path
+    from sfu.transport.source_filter import Flow
 
 UFRAG, PASSWORD, REMOTE_UFRAG = "localufr", "p" * 24, "remo"
 MAX_AMPLIFICATION = 2.5
@@ -65,6 +66,9 @@ class FakePath:
         raise NotImplementedError
 
     def outlet(self, transport: MediaTransport) -> Outlet | None:
+        raise NotImplementedError
+
+    def block(self, flow: Flow, until: float) -> None:
         raise NotImplementedError
 
     def attach(self, endpoint: Endpoint) -> None:

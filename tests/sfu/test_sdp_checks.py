@@ -32,7 +32,7 @@ def refusal(text: str) -> str:
         ("a=ssrc:222 cname:camera", "a=ssrc:4294967296 cname:camera", "m-line 0 has a SSRC that is not between"),
         ("FID 111 222", "FID 111 -1", "SSRC"),
         ("FID 111 222", "FID 111 111", "a=ssrc-group that names one SSRC twice"),
-        ("a=rtpmap:97 rtx", "a=rtpmap:096 rtx", "m-line 0 has two a=rtpmap for payload type 96"),
+        ("a=rtpmap:97 rtx", "a=rtpmap:096 rtx", "m-line 0 has two a=rtpmap for one payload type"),
         ("a=extmap:4 ", "a=extmap:3 ", "m-line 0 has two a=extmap with the same id"),
         ("a=mid:0", "a=mid:0 1", "a=mid that is no token"),
         ("a=mid:0", f"a=mid:{'0' * 65}", "a=mid that is no token of at most 64"),
