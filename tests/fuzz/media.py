@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
+from sfu.feed import Feed
 from sfu.forwarding.rewriter import StreamRewriter
 from sfu.negotiation import parse_offer
 from sfu.parameters import AcceptedTrack, SubscriberAnswer
@@ -35,6 +36,16 @@ MAX_SENT_PACKETS = 4000
 """By one input of at most 40 records: each NACK asks for 1024 at most, and each retransmission has its budget."""
 PUBLISHED_REMB = parse_offer(OFFER.replace("a=rtcp-fb:96 transport-cc\r\n", ""), max_tracks=2)
 """A device that is told its rate by REMB; it is the publisher where an input's first bit is set."""
+PUBLISHED_ANEW = parse_offer(
+    OFFER.replace("111 63", "63 111")
+    .replace("a=extmap:2 ", "a=extmap:5 ")
+    .replace("96 97", "102 103")
+    .replace(":96", ":102")
+    .replace(":97", ":103")
+    .replace("apt=96", "apt=102"),
+    max_tracks=2,
+)
+"""The same device on a new connection, with other numbers; it is the publisher where the second bit is set."""
 _ANSWER = SubscriberAnswer(
     PUBLISHED.transport, (AcceptedTrack("0", {111: 109, 63: 63}, None), AcceptedTrack("1", {96: 96}, 97))
 )
@@ -59,13 +70,9 @@ def one_input(data: bytes) -> None:
     reports: list[bytes] = []
     viewer = Viewer()
     relay = MediaRelay(lambda: None, None)
-    published = PUBLISHED_REMB if data[:1] >= b"\x80" else PUBLISHED
-    publisher = Publisher(published, relay, reports.append, lambda: None, lambda: None)
-    for number, producer in enumerate(publisher.producers):
-        # No chance, so that a viewer's feedback can name what it got, and a failure comes again.
-        producer.ssrc = FIRST_SSRC + number
-        producer._rewriter = StreamRewriter(sequence=FIRST_SEQUENCE, timestamp=0)
-    subscriber = Subscriber(publisher.producers, relay, "cname", reports.append)
+    feed = _feed(relay, data[0] if data else 0)
+    publisher = Publisher(feed.sources, reports.append, lambda: None)
+    subscriber = Subscriber(feed.producers, relay, "cname", reports.append)
     now = NOW
     publisher.connected(now)
     subscriber.accept(_ANSWER, now)
@@ -96,6 +103,19 @@ def one_input(data: bytes) -> None:
     assert len(viewer.packets) <= MAX_SENT_PACKETS
     subscriber.close()
     publisher.close()
+
+
+def _feed(relay: MediaRelay, first: int) -> Feed:
+    """Return a feed of the publication that an input's first byte chooses."""
+    feed = Feed(1, relay, PUBLISHED.stream_id, 1.0)
+    feed.take(feed.plan(PUBLISHED_REMB if first & 0x80 else PUBLISHED, same_connection=False))
+    if first & 0x40:
+        feed.take(feed.plan(PUBLISHED_ANEW, same_connection=False))
+    for number, producer in enumerate(feed.producers):
+        # No chance, so that a viewer's feedback can name what it got, and a failure comes again.
+        producer.ssrc = FIRST_SSRC + number
+        producer._rewriter = StreamRewriter(sequence=FIRST_SEQUENCE, timestamp=0)
+    return feed
 
 
 def records(data: bytes) -> list[tuple[int, bytes]]:
@@ -134,7 +154,7 @@ def mutate(rng: Random, corpus: list[bytes]) -> bytes:
             tokens = rtp.TOKENS if kind == PUBLISHER_RTP else rtcp.TOKENS
             parts[at] = (kind, mutate_bytes(rng, [part], tokens, most=2))
     made = join(parts)
-    return bytes((made[0] | 0x80,)) + made[1:] if made and rng.random() < 0.2 else made
+    return bytes((made[0] | pick(rng, (0, 0x40, 0x80, 0xC0)),)) + made[1:] if made and rng.random() < 0.4 else made
 
 
 _records = st.one_of(

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from aiortc import sdp
 from hypothesis import strategies as st
 
-from sfu.negotiation import SUPPORTED_CODECS, build_answer, build_offer, parse_answer, parse_offer, retransmission_codec
-from sfu.parameters import Candidate, LocalTransport, SentTrack, TrackParameters
+from sfu.feed import Feed
+from sfu.negotiation import SUPPORTED_CODECS, build_answer, build_offer, parse_answer, parse_offer
+from sfu.parameters import Candidate, LocalTransport, TrackParameters
+from sfu.relay import MediaRelay
+from sfu.subscriber import Subscriber
 from sfu.values import NoCommonCodecError, SdpError
 
 from .harness import Target
@@ -18,11 +21,13 @@ if TYPE_CHECKING:
     from random import Random
 
     from sfu.parameters import Codec, PublisherOffer
+    from sfu.publisher import Source
 
 MAX_ERROR_CHARS = 1000
 MAX_TRACKS = 16
 LOCAL = LocalTransport(
     7,
+    1,
     "ufrag",
     "p" * 24,
     (("sha-256", ":".join(["AB"] * 32)),),
@@ -68,6 +73,9 @@ def one_input(data: bytes) -> None:
     """Negotiate an offer to the end. Documented: `SdpError`, `NoCommonCodecError`, with short texts."""
     text = data.decode("utf-8", "replace")
     try:
+        # Of a live publication a further offer may do what a first may not.
+        further = parse_offer(text, max_tracks=MAX_TRACKS, further=True)
+        _check_answer(further, text)
         offer = parse_offer(text, max_tracks=MAX_TRACKS)
     except (SdpError, NoCommonCodecError) as error:
         check_error(str(error))
@@ -115,19 +123,38 @@ def _check_answer(offer: PublisherOffer, text: str) -> None:
     assert "\n" not in answer.replace("\r\n", "")
     media = sdp.SessionDescription.parse(answer).media
     assert [section.kind for section in media] == [section.kind for section in offer.sections]
-    assert [section.port != 0 for section in media] == [track is not None for track in offer.tracks]
+    taken = [sent or idle for sent, idle in zip(offer.tracks, offer.idle, strict=True)]
+    assert [section.port != 0 for section in media] == [track is not None for track in taken]
 
 
 def _check_viewers_offer(offer: PublisherOffer) -> None:
-    taken = {codec.payload_type for track in offer.accepted for codec in track.codecs}
-    tracks = [
-        SentTrack(track, 1000 + number, 2000 + number, "cname", retransmission_codec(track, taken))
-        for number, track in enumerate(offer.accepted)
-    ]
-    text = build_offer(tracks, offer.stream_id, LOCAL)
-    answer = text.replace("a=sendonly\r\n", "a=recvonly\r\n").replace("a=setup:actpass", "a=setup:active")
-    accepted = parse_answer(answer, tracks)
-    assert [track.mid for track in accepted.tracks] == [track.mid for track in offer.accepted]
+    """Offer the tracks to a viewer that takes them: as the feed's first, and where it had others before."""
+    for before in (None, BEFORE):
+        relay = MediaRelay(lambda: None, None)
+        feed = Feed(1, relay, offer.stream_id, 1.0)
+        if before is not None:
+            feed.take(feed.plan(before, same_connection=False))
+        try:
+            feed.take(feed.plan(offer, same_connection=before is None))
+        except SdpError as error:
+            check_error(str(error))
+            continue
+        subscriber = Subscriber(feed.producers, relay, "cname", lambda _data: None)
+        text = build_offer(subscriber.offered, feed.stream_id, LOCAL)
+        answer = text.replace("a=sendonly\r\n", "a=recvonly\r\n").replace("a=setup:actpass", "a=setup:active")
+        accepted = parse_answer(answer, subscriber.offered)
+        assert [track.mid for track in accepted.tracks] == [track.parameters.mid for track in subscriber.offered]
+        for track in subscriber.offered:
+            check_track(track.parameters)
+        for source in feed.sources:
+            _check_translation(source)
+
+
+def _check_translation(source: Source) -> None:
+    """Hold the numbers that a packet is given against the bits that they go into."""
+    if source.translation is not None:
+        assert all(0 <= number <= 127 for number in source.translation.payload_types.values())
+        assert all(1 <= number <= 255 for number in source.translation.extensions.values())
 
 
 def mutate(rng: Random, corpus: list[bytes]) -> bytes:
@@ -156,6 +183,8 @@ _HEAD = "\r\n".join(
         "a=rtpmap:96 VP8/90000\r\n",
     )
 )
+BEFORE = parse_offer(_HEAD.replace("96", "102").replace("a=mid:0", "a=mid:5"), max_tracks=1)
+"""What the feed had before, under other numbers."""
 strategy = st.lists(_blocks, max_size=4).map(
     lambda blocks: (_HEAD + "\r\n".join(line for block in blocks for line in block)).encode("utf-8", "replace")
 )
