@@ -31,6 +31,8 @@ Kinds = Annotated[
     Field(strict=False, min_length=1, max_length=2, fail_fast=True, description='a list of "audio", "video" or both'),
 ]
 Sdp = Annotated[str, Field(min_length=1, description="a non-empty string")]
+Name = Annotated[str, Field(min_length=0)]
+"""With any constraint pydantic refuses half a surrogate pair, which could be sent to nobody."""
 
 
 class Auth(Inbound):
@@ -51,7 +53,7 @@ class JoinAsPublisher(Inbound):
 
     event = "join_as_publisher"
     room_id: RoomId
-    inviter: Annotated[str | int | None, Field(description="a string or an integer")] = None
+    inviter: Annotated[Name | int | None, Field(description="a string or an integer")] = None
 
 
 class InviteDevices(Inbound):
@@ -60,7 +62,7 @@ class InviteDevices(Inbound):
     event = "invite_devices"
     room_id: RoomId
     devices: Annotated[
-        tuple[str | int, ...] | None,
+        tuple[Name | int, ...] | None,
         Field(
             strict=False,
             max_length=MAX_NAMED_DEVICES,
@@ -85,7 +87,7 @@ class JoinAsSubscriber(Inbound):
     room_id: RoomId
     feed: FeedId
     tracks: Annotated[
-        tuple[str, ...] | None,
+        tuple[Name, ...] | None,
         Field(
             strict=False,
             min_length=1,

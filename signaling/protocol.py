@@ -239,6 +239,8 @@ def _explain(model: type[Inbound], error: ErrorDetails) -> str:
     where = field + "".join(f"[{part}]" for part in error["loc"][1:] if isinstance(part, int))
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}"
+    if error["type"] == "string_unicode":
+        return f"{where}: expected text, got half of a surrogate pair"
     if error["type"] == "literal_error" and where != field:
         return f"{where}: expected {error['ctx']['expected']}, got {json_type(error['input'])}"
     if where != field:

@@ -142,6 +142,13 @@ def test_a_malformed_candidate_is_bad_data(data: Any, named: str) -> None:
         (text("start_receiving", {}), ErrorCode.BAD_DATA, "sdp: expected a non-empty string, got nothing"),
         (text("start_receiving", {"sdp": ""}), ErrorCode.BAD_DATA, "sdp: expected a non-empty string, got an empty"),
         (text("start_receiving", {"sdp": "v", "feed": "1"}), ErrorCode.BAD_DATA, "feed: expected an integer"),
+        (
+            text("invite_devices", {"room_id": 1, "devices": ["\ud800"]}),
+            ErrorCode.BAD_DATA,
+            "devices[0]: expected text",
+        ),
+        (text("invite_devices", {"room_id": 1, "devices": [0.5] * 20_000}), ErrorCode.BAD_DATA, "devices[0]: expected"),
+        (text("join_as_publisher", {"room_id": 1, "inviter": "\ud800"}), ErrorCode.BAD_DATA, "inviter: expected text"),
         (text("start_receiving", {"sdp": "\ud800"}), ErrorCode.BAD_DATA, "sdp: expected"),
         (text("offer_from_device", {"sdp": 5}), ErrorCode.BAD_DATA, "sdp: expected a non-empty string, got an integer"),
         (text("leave", {"room_id": "all"}), ErrorCode.BAD_DATA, "room_id: expected an integer, got a string"),
