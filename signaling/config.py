@@ -106,6 +106,7 @@ Leeway = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
 LongSeconds = Annotated[float, Field(ge=60, le=MAX_TURN_TTL_SECONDS, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Grace = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Tracks = Annotated[int, Field(ge=1, le=64)]
 Bytes = Annotated[int, Field(ge=1024, le=2**30)]
 
 _FILE = "a file that can be read"
@@ -204,6 +205,12 @@ class ServerConfig(BaseModel):
     max_members_per_room: Count = _setting(1000, "clients in one room", _COUNT)
     max_feeds: Count = _setting(1000, "publications at once", _COUNT)
     max_subscriptions_per_client: Count = _setting(64, "feeds that one WEB may watch at once", _COUNT)
+    max_tracks: Annotated[int, Field(ge=1, le=64)] = _setting(
+        16, "tracks in one publication", "an integer from 1 to 64"
+    )
+    max_message_bytes: Bytes = _setting(
+        256 * 1024, "bytes of one message of a client; an offer with every codec and many tracks has 100 kB", _BYTES
+    )
     max_peers: Count = _setting(2000, "media connections at once", _COUNT)
     rate_limit_per_second: Count = _setting(100, "messages a second that one client may send", _COUNT)
     rate_limit_burst: Count = _setting(400, "messages that one client may send at once", _COUNT)
@@ -238,6 +245,8 @@ class ServerConfig(BaseModel):
             answer_timeout=self.answer_timeout,
             consent_timeout=self.consent_timeout,
             max_peers=self.max_peers,
+            max_tracks=self.max_tracks,
+            max_sdp_bytes=self.max_message_bytes,
         )
 
     def room_limits(self) -> RoomLimits:
@@ -268,6 +277,7 @@ class ServerConfig(BaseModel):
         return SessionSettings(
             rate_per_second=self.rate_limit_per_second,
             burst_messages=self.rate_limit_burst,
+            max_message_bytes=self.max_message_bytes,
             heartbeat_interval_seconds=self.heartbeat_interval,
             heartbeat_timeout_seconds=self.heartbeat_timeout,
         )

@@ -74,7 +74,7 @@ class Door:
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade, admit and serve one client."""
-        socket = SignalingSocket()
+        socket = SignalingSocket(self._session_settings.max_message_bytes)
         if not socket.can_prepare(request):
             raise web.HTTPUpgradeRequired(text="this address speaks WebSocket only")
         await socket.prepare(request)

@@ -45,13 +45,6 @@ MAX_COUNT_DIGITS = 15
 
 _PROBE = b"probe"
 
-_LAST_WORDS: Mapping[int, protocol.Error] = {
-    WSCloseCode.MESSAGE_TOO_BIG: protocol.Error(
-        code=ErrorCode.MESSAGE_TOO_BIG, message=f"a message has at most {protocol.MAX_MESSAGE_BYTES} bytes"
-    ),
-    WSCloseCode.INVALID_TEXT: protocol.Error(code=ErrorCode.BAD_JSON, message="the message is not UTF-8"),
-}
-
 
 class SignalingSocket(web.WebSocketResponse):
     """A WebSocket that says in the protocol's own words why a bad frame closes it.
@@ -59,19 +52,25 @@ class SignalingSocket(web.WebSocketResponse):
     aiohttp itself closes on an oversized or undecodable frame; a browser would see a bare close code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_message_bytes: int = protocol.MAX_MESSAGE_BYTES) -> None:
         super().__init__(
             timeout=CLOSE_TIMEOUT_SECONDS,
             autoping=False,  # the session times pongs itself
             compress=False,  # SDP is small, and a bomb needs no defusing where nothing is inflated
-            max_msg_size=protocol.MAX_MESSAGE_BYTES + 1,  # aiohttp refuses this size and above
+            max_msg_size=max_message_bytes + 1,  # aiohttp refuses this size and above
         )
+        self._last_words: Mapping[int, protocol.Error] = {
+            WSCloseCode.MESSAGE_TOO_BIG: protocol.Error(
+                code=ErrorCode.MESSAGE_TOO_BIG, message=f"a message has at most {max_message_bytes} bytes"
+            ),
+            WSCloseCode.INVALID_TEXT: protocol.Error(code=ErrorCode.BAD_JSON, message="the message is not UTF-8"),
+        }
         self.say: Callable[[protocol.Outbound], None] | None = None
         """How a session sends; set when there is one."""
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         """Close, with an `error` event first where the client broke the framing."""
-        words = _LAST_WORDS.get(code)
+        words = self._last_words.get(code)
         if words is not None and not self.closed:
             with contextlib.suppress(ConnectionError):
                 if self.say is None:
@@ -88,6 +87,7 @@ class SessionSettings:
 
     rate_per_second: float = 100.0
     burst_messages: int = 400
+    max_message_bytes: int = protocol.MAX_MESSAGE_BYTES
     heartbeat_interval_seconds: float = 10.0
     heartbeat_timeout_seconds: float = 20.0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aioice.ice
 import pytest
 
-pytest.register_assert_rewrite("tests.helpers.peers", "tests.helpers.server")
+pytest.register_assert_rewrite("tests.helpers.peers", "tests.helpers.server", "tests.helpers.stock")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

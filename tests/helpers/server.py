@@ -127,6 +127,10 @@ class ProtocolClient:
         self._answers_pings = answers_pings
         self.received: list[dict[str, Any]] = []
         self.close_code: int | None = None
+        self.resume: str | None = None
+        """The secret of the last `welcome`."""
+        self.count = 0
+        """Messages of the session, over all its sockets."""
         self._news = asyncio.Condition()
         self._http: aiohttp.ClientSession | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
@@ -156,6 +160,35 @@ class ProtocolClient:
             await self._reader
         if self._http is not None:
             await self._http.close()
+
+    async def reconnect(self, *, counted: bool = True) -> dict[str, Any]:
+        """Leave the socket, however it is, and resume on a new one; return the `data` of `resumed`.
+
+        With `counted` the server is told how many messages have come.
+        """
+        old_http, old_ws, old_reader = self._http, self.ws, self._reader
+        assert old_reader is not None
+        old_reader.cancel()
+        await asyncio.gather(old_reader, return_exceptions=True)
+        self.close_code = None
+        url = self.url
+        self.url = f"{url}?resume={self.resume}" + (f"&received={self.count}" if counted else "")
+        try:
+            await self.open()
+        finally:
+            self.url = url
+        await old_ws.close()
+        assert old_http is not None
+        await old_http.close()
+        await self.expect("welcome")
+        return await self.expect("resumed")
+
+    def stop_reading(self) -> None:
+        """Let what the server sends wait in the kernel: it is written, and will not arrive."""
+        connection = self.ws._conn
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
 
     def abort(self) -> None:
         """Cut the connection as kill -9 would; `close` is still to be called."""
@@ -219,11 +252,18 @@ class ProtocolClient:
         self.received = [message for message in self.received if message.get("id") != "settle"]
         return [message["event"] for message in self.received]
 
+    def _take(self, message: dict[str, Any]) -> None:
+        self.received.append(message)
+        if message["event"] == "welcome":
+            self.resume = message["data"]["resume"]
+        elif message["event"] != "resumed":
+            self.count += 1
+
     async def _read(self) -> None:
         async for message in self.ws:
             if message.type is aiohttp.WSMsgType.TEXT:
                 async with self._news:
-                    self.received.append(json.loads(message.data))
+                    self._take(json.loads(message.data))
                     self._news.notify_all()
         async with self._news:
             self.close_code = self.ws.close_code
