@@ -38,7 +38,7 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .parameters import PublisherOffer, RemoteTransport
+    from .parameters import PublisherOffer
     from .publisher import Source
     from .values import EngineEvent, EngineSettings, Kind
 
@@ -145,7 +145,7 @@ class Engine:
         sources = feed.plan(offer, same_connection=True)
         if uplink.peer.remote is None or uplink.peer.remote.ufrag != offer.transport.ufrag:
             uplink.peer.restart_ice(offer.transport)
-        uplink.session_id = offer.session_id
+        uplink.note(offer, time.monotonic())
         uplink.publisher.take(sources)
         if uplink is feed.coming:
             feed.coming_sources = sources
@@ -155,14 +155,10 @@ class Engine:
 
     def _uplink(self, feed: Feed, offer: PublisherOffer, sources: Sequence[Source]) -> Uplink:
         """Make a connection for a publisher."""
-        peer = self._new_peer(
-            f"feed {feed.id}",
-            lambda: self._publisher_connected(feed, uplink),
-            lambda reason: self._uplink_lost(feed, uplink, reason),
-        )
+        peer = self._publisher_peer(feed, lambda: uplink)
         publisher = Publisher(sources, peer.send_rtcp, lambda: self._feed_flows(feed))
         peer.media = publisher
-        uplink = Uplink(peer, publisher, offer.session_id)
+        uplink = Uplink(peer, publisher, offer.session_id, offer.open_mids[0])
         return uplink
 
     def _answer(self, uplink: Uplink, offer: PublisherOffer, sources: Sequence[Source]) -> Publication:
@@ -219,7 +215,7 @@ class Engine:
         self._check_size(answer)
         parsed = parse_answer(answer, opened.subscriber.offered)
         remote = opened.peer.remote
-        if remote is not None and not _same_connection(remote, parsed.transport):
+        if remote is not None and not remote.is_of_same_connection(parsed.transport):
             self._replace_peer(opened)
         opened.subscriber.accept(parsed, time.monotonic())
         if opened.peer.remote is None:
@@ -286,6 +282,16 @@ class Engine:
             name, self._port, self._certificate, self._settings, connected, closed, self._await_end, before
         )
 
+    def _publisher_peer(
+        self, feed: Feed, uplink: Callable[[], Uplink], before: PeerConnection | None = None
+    ) -> PeerConnection:
+        return self._new_peer(
+            f"feed {feed.id}",
+            lambda: self._publisher_connected(feed, uplink()),
+            lambda reason: self._uplink_lost(feed, uplink(), reason),
+            before,
+        )
+
     def _subscriber_peer(self, subscription: int, before: PeerConnection | None = None) -> PeerConnection:
         return self._new_peer(
             f"subscription {subscription}",
@@ -336,12 +342,14 @@ class Engine:
     def _publisher_connected(self, feed: Feed, uplink: Uplink) -> None:
         now = time.monotonic()
         if uplink is feed.coming:
-            before, changed = feed.promote(now)
+            before, changed = feed.promote()
             self._close_uplink(before)
             if changed:
                 self._tracks_changed(feed)
             self._update_demand(feed)
         uplink.publisher.connected(now)
+        for producer in feed.received():
+            producer.request_keyframe(now)
         logger.info("feed_connected", extra={"fields": {"feed": feed.id, "srtp": uplink.peer.transport.srtp_profile}})
 
     def _feed_flows(self, feed: Feed) -> None:
@@ -355,9 +363,23 @@ class Engine:
         if uplink is not feed.newest:
             logger.info("feed_connection_lost", extra={"fields": fields})
             return
+        if reason == "closed_by_peer" and time.monotonic() < uplink.may_begin_anew_until:
+            self._begin_anew(feed, uplink)
+            return
         self._end_feed(feed)
         logger.info("feed_lost", extra={"fields": fields})
         self._listener(FeedEnded(feed.id, reason))
+
+    def _begin_anew(self, feed: Feed, uplink: Uplink) -> None:
+        """Expect another handshake to what the publisher was last answered."""
+        uplink.may_begin_anew_until = 0.0
+        before = uplink.peer
+        assert before.remote is not None  # noqa: S101  it has been connected
+        peer = self._publisher_peer(feed, lambda: uplink, before)
+        peer.media = uplink.publisher
+        uplink.publisher.move(peer.send_rtcp)
+        uplink.peer = peer
+        peer.connect(before.remote)
 
     def _close_uplink(self, uplink: Uplink | None) -> None:
         if uplink is not None:
@@ -425,8 +447,3 @@ class Engine:
         del self._subscriptions[subscription.id]
         del subscription.feed.subscriptions[subscription.id]
         self._await_end(subscription.peer.close())
-
-
-def _same_connection(before: RemoteTransport, after: RemoteTransport) -> bool:
-    """Tell whether an answer is of the connection that answered before: only an offer can change the credentials."""
-    return before.ufrag == after.ufrag and set(before.fingerprints) == set(after.fingerprints)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .subscriber import Subscriber
     from .values import TrackInfo
 
+BEGIN_ANEW_SECONDS: Final = 5.0
+"""For an answer to reach the publisher, and for its goodbye to come back."""
 _GENERATED_ID: Final = re.compile(r"\{?[0-9a-f-]{32,36}\}?|(audio|video)-.*", re.IGNORECASE)
 """A UUID, as browsers and aiortc make them, or what negotiation puts where the publisher names nothing."""
 
@@ -36,6 +38,11 @@ class Uplink:
     publisher: Publisher
     session_id: str
     """Of its newest offer's o= line."""
+    tag: str
+    """The mid of the section that carries the bundle."""
+    may_begin_anew_until: float = 0.0
+    """When another section has come to carry the bundle, libwebrtc gives up DTLS and makes it anew, where others just
+    go on. Until then a goodbye is taken for that."""
 
     def is_meant_by(self, offer: PublisherOffer) -> bool:
         """Tell whether the offer is a further one on this connection, and not that of a new one.
@@ -47,6 +54,13 @@ class Uplink:
         if remote is None or set(remote.fingerprints) != set(offer.transport.fingerprints):
             return False
         return remote.ufrag == offer.transport.ufrag or self.session_id == offer.session_id
+
+    def note(self, offer: PublisherOffer, now: float) -> None:
+        """Take note of a further offer on this connection."""
+        self.session_id = offer.session_id
+        if self.tag != offer.open_mids[0]:
+            self.tag = offer.open_mids[0]
+            self.may_begin_anew_until = now + BEGIN_ANEW_SECONDS
 
 
 class Feed:
@@ -135,7 +149,7 @@ class Feed:
         self.coming_sources = ()
         return coming
 
-    def promote(self, now: float) -> tuple[Uplink | None, bool]:
+    def promote(self) -> tuple[Uplink | None, bool]:
         """Go over to the connection that has come; return the one before, and whether the set of tracks changed."""
         before, self.uplink = self.uplink, self.coming
         self.coming = None
@@ -145,8 +159,6 @@ class Feed:
         for producer in self.producers:
             if producer in kept:
                 producer.begin_source()
-                if self._relay.subscribers(producer):
-                    producer.request_keyframe(now)
         self.demand.forget()
         return before, changed
 

@@ -68,6 +68,10 @@ class RemoteTransport:
     role: Role
     """The DTLS role that is ours."""
 
+    def is_of_same_connection(self, later: RemoteTransport) -> bool:
+        """Tell whether `later`, of an answer, is of the same connection: only an offer can change the credentials."""
+        return self.ufrag == later.ufrag and set(self.fingerprints) == set(later.fingerprints)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -105,6 +109,12 @@ class PublisherOffer:
     idle: tuple[TrackParameters | None, ...]
     """What is not sent now but may be by a later offer, such as a camera that is off: answered as inactive."""
     sections: tuple[sdp.MediaDescription, ...]
+
+    @property
+    def open_mids(self) -> tuple[str, ...]:
+        """The mids of the sections that are not rejected; the first is whose transport the bundle has."""
+        pairs = zip(self.tracks, self.idle, strict=True)
+        return tuple(track.mid for sent, idle in pairs if (track := sent or idle) is not None)
 
     @property
     def accepted(self) -> tuple[TrackParameters, ...]:

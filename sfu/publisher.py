@@ -202,8 +202,11 @@ class Publisher:
             self._send_rtcp(datagram)
 
     def close(self) -> None:
-        """Call nobody any more. Idempotent."""
-        self._first_packet = None
+        """Do nothing: the producers are the feed's, which may go on without this connection."""
+
+    def move(self, send_rtcp: Callable[[bytes], None]) -> None:
+        """Go on over another connection of the same publisher, with the same tracks."""
+        self._send_rtcp = send_rtcp
 
     def _receive_retransmission(self, source: Source, data: bytes, header: RtpHeader, now: float) -> bool:
         ssrc = self._source_ssrcs.get(source.producer, header.ssrc)

@@ -144,3 +144,38 @@ def test_garbage_raises_nothing_but_stun_errors(data: bytes) -> None:
             with contextlib.suppress(StunError):
                 read(candidate)
     assert ice.selected is None
+
+
+def test_a_restart_answers_both_generations_and_the_new_one_moves_the_connection() -> None:
+    ice: IceLite[FakePath] = IceLite()
+    ice.remote_ufrag = "remote"
+    ice.handle_request(check(ice), PATH)
+    old = (ice.local_ufrag, ice.local_password)
+    ice.restart()
+    ice.remote_ufrag = "newer"
+    assert ice.local_ufrags == (ice.local_ufrag, old[0])
+    assert (ice.local_ufrag, ice.local_password) != old
+    assert ice.selected == PATH, "media goes on where it was"
+    early = check(ice, ufrag=old[0], password=old[1], attributes={"USE-CANDIDATE": None})
+    assert ice.handle_request(early, OTHER).authentic
+    assert ice.selected == OTHER, "the old generation counts until the new one has come"
+    assert ice.handle_request(check(ice, remote="newer"), PATH).authentic
+    assert ice.selected == PATH, "without a nomination: the old network may be gone"
+    late = check(ice, ufrag=old[0], password=old[1], attributes={"USE-CANDIDATE": None})
+    reply = ice.handle_request(late, OTHER)
+    assert reply.response is not None
+    assert stun.parse_message(reply.response).check_message_integrity(old[1].encode())
+    assert ice.selected == PATH
+    assert not ice.handle_request(check(ice, remote="remote"), PATH).authentic, "a mixture of generations"
+    ice.restart()
+    assert not ice.handle_request(late, OTHER).authentic, "two generations ago"
+
+
+def test_a_successor_answers_whoever_was_told_the_same_credentials() -> None:
+    ice: IceLite[FakePath] = IceLite()
+    ice.remote_ufrag = "remote"
+    ice.handle_request(check(ice), PATH)
+    successor = ice.successor()
+    assert (successor.selected, successor.paths, successor.remote_ufrag) == (None, (), None)
+    assert successor.handle_request(check(ice, remote="another"), OTHER).authentic
+    assert successor.selected == OTHER
