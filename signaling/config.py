@@ -233,6 +233,11 @@ class ServerConfig(BaseModel):
     connect_timeout: Seconds = _setting(20.0, "time from an SDP to a media connection", _SECONDS)
     answer_timeout: Seconds = _setting(30.0, "time for a viewer to answer an offer", _SECONDS)
     consent_timeout: Seconds = _setting(30.0, "time without a packet after which a media connection is gone", _SECONDS)
+    unwanted_hold: Seconds = _setting(
+        3.0,
+        "time that a track still counts as wanted when nobody receives it any more: a reload takes some 2 s",
+        _SECONDS,
+    )
 
     def engine_settings(self) -> EngineSettings:
         """Return the media side's share."""
@@ -244,6 +249,7 @@ class ServerConfig(BaseModel):
             connect_timeout=self.connect_timeout,
             answer_timeout=self.answer_timeout,
             consent_timeout=self.consent_timeout,
+            unwanted_hold=self.unwanted_hold,
             max_peers=self.max_peers,
             max_tracks=self.max_tracks,
             max_sdp_bytes=self.max_message_bytes,

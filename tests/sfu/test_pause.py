@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from aiortc import MediaStreamTrack
 
     from sfu import Engine
+    from sfu.values import Kind
     from tests.helpers.peers import Events
 
-VIDEO = frozenset({"video"})
-AUDIO = frozenset({"audio"})
+VIDEO: frozenset[Kind] = frozenset({"video"})
+AUDIO: frozenset[Kind] = frozenset({"audio"})
 HOLD = 0.4
 
 
