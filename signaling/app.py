@@ -18,7 +18,7 @@ from .keyfiles import KeyFileError, KeyRing, WatchedFile, read_turn_secret
 from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
 from .service import Service
-from .tokens import TokenAuthenticator
+from .tokens import TokenAuthenticator, issue
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .auth import Authenticator
     from .config import ServerConfig
     from .effects import Client
+    from .protocol import Role
 
 log = EventLog("signaling.app")
 
@@ -46,6 +47,10 @@ SECURITY_HEADERS = {
 SERVICE = web.AppKey("service", Service)
 GUARD = web.AppKey("guard", ConnectionGuard)
 STATIC = web.AppKey("static", Path)
+
+
+OWN_TTL_SECONDS = 366 * 24 * 3600.0
+"""A device that the server starts ends with it, and may have to connect again at any time until then."""
 
 
 class ServerStartError(Exception):
@@ -176,6 +181,21 @@ class Server:
         self._key_ring.reload()
         if self._turn_secret is not None:
             self._turn_secret.reload()
+
+    def issue_token(self, role: Role, client_id: str) -> str | None:
+        """Return a token for a client that this server starts itself; None with auth off.
+
+        Raises `ServerStartError` where there are public keys only: they sign nothing.
+        """
+        if not self._key_ring:
+            return None
+        key = next((key for key in self._key_ring.current() if key.algorithm == "HS256"), None)
+        if key is None:
+            raise ServerStartError(
+                f"a device of the server's own takes a token, and so {flag_name('auth_secret_file')}"
+            )
+        now, audience = time.time(), self.config.auth_audience
+        return issue(key, client_id=client_id, role=role, now=now, ttl_seconds=OWN_TTL_SECONDS, audience=audience)
 
     def _ice_servers(self, client: Client) -> tuple[dict[str, str], ...]:
         config = self.config

@@ -59,8 +59,8 @@ class Grant:
     def show(self, event: Outbound) -> Outbound | None:
         """Return as much of `event` as the bearer may know; None when it may not know of it at all.
 
-        Goes by the fields, so that it covers every event that names a device: `device`, and a list `devices` of
-        entries with a `device` each.
+        Goes by the fields, so that it covers every event that names a device: `device`, and a list `devices` of ids
+        or of entries with a `device` each.
         """
         if self.devices is None or self.role is Role.DEVICE:
             return event
@@ -68,7 +68,7 @@ class Grant:
         if isinstance(device, str) and not self.knows(device):
             return None
         entries = getattr(event, "devices", ())
-        kept = tuple(entry for entry in entries if self.knows(getattr(entry, "device", self.client_id)))
+        kept = tuple(entry for entry in entries if self.knows(entry if isinstance(entry, str) else entry.device))
         return event if len(kept) == len(entries) else event.model_copy(update={"devices": kept})
 
     def _is_own(self, client_id: str) -> bool:

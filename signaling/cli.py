@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from . import config, logs
 from .app import Server, ServerStartError
 from .logs import EventLog
+from .protocol import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ EXIT_CANNOT_START = 1
 EXIT_BAD_SETTING = 2
 
 DEMO_DEVICE_ID = "demo"
+TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105  a variable's name: other users do not see the environment
 DEMO_STOP_TIMEOUT_SECONDS = 1.0
 """After which the demo device is killed: the whole server stops within two seconds."""
 
@@ -117,6 +119,7 @@ async def serve(settings: ServerConfig) -> None:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopping.set)
     server = Server(settings)
+    token = server.issue_token(Role.DEVICE, DEMO_DEVICE_ID) if settings.demo else None
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows, again
         loop.add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
@@ -124,7 +127,7 @@ async def serve(settings: ServerConfig) -> None:
     demo: asyncio.Task[None] | None = None
     try:
         if settings.demo:
-            demo = asyncio.create_task(_run_demo(server.url), name="demo-device")
+            demo = asyncio.create_task(_run_demo(server.url, token), name="demo-device")
         media = server.service.engine.port
         print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
         await stopping.wait()
@@ -137,11 +140,12 @@ async def serve(settings: ServerConfig) -> None:
                 await demo
 
 
-async def _run_demo(url: str) -> None:
+async def _run_demo(url: str, token: str | None) -> None:
     """Run a device with a test picture until cancelled; it is started once, and said if it ends by itself."""
     device = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "signaling", "device"),
         *("--server", url.replace("http://", "ws://").rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+        env=None if token is None else os.environ | {TOKEN_VARIABLE: token},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -122,8 +122,15 @@ class Service:
 
     def _what_it_has(self, record: Record) -> protocol.Resumed:
         found = self.rooms.snapshot(record.client)
+        all_feeds = self.rooms.state.feeds
         return protocol.Resumed(
-            rooms=tuple(protocol.RoomFeeds(room_id=room, feeds=feeds) for room, feeds in found.rooms.items()),
+            rooms=tuple(
+                protocol.RoomFeeds(
+                    room_id=room,
+                    feeds=tuple(feed for feed in feeds if record.grant.knows(all_feeds[feed].publisher.id)),
+                )
+                for room, feeds in found.rooms.items()
+            ),
             publication=found.publication,
             subscriptions=found.subscriptions,
             missed=len(record.outbox),

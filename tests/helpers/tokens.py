@@ -20,7 +20,7 @@ OTHER_SECRET = "another-secret-of-more-than-32-bytes!!"  # noqa: S105  a test's
 
 def claims(sub: str = "web", role: str = "WEB", **more: Any) -> dict[str, Any]:
     """Return good claims, changed by `more`; None takes a claim out."""
-    found = {"sub": sub, "role": role, "exp": int(time.time()) + 60} | more
+    found = {"sub": sub, "role": role, "exp": int(time.time()) + 86_400} | more
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from signaling import cli
 from tests.helpers.server import ProtocolClient, running_server, until
+from tests.helpers.tokens import SECRET, ec_key, public_pem, token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -269,6 +270,26 @@ async def test_a_demo_device_comes_and_goes_with_the_server() -> None:
             assert asyncio.get_running_loop().time() - began < 2
             with pytest.raises(ProcessLookupError):
                 os.kill(device, 0)
+
+
+async def test_a_demo_device_gets_a_token_where_auth_is_on(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.write_text(SECRET)
+    async with aiosfu("serve", *FREE_PORTS, "--demo", "--auth-secret-file", str(secrets)) as server:
+        url = await server.ready()
+        async with ProtocolClient(url.replace("http", "ws", 1) + f"/ws/connect/WEB/web/{token()}") as web:
+            await web.send("list_devices")
+            if (await web.expect("devices"))["devices"] == []:
+                assert await web.expect("device_online", 20) == {"device": "demo"}
+
+
+async def test_a_demo_device_needs_a_secret_to_have_a_token(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.pem"
+    keys.write_text(public_pem(ec_key()))
+    async with aiosfu("serve", *FREE_PORTS, "--demo", "--auth-public-key-file", str(keys)) as server:
+        out, err, status = await server.rest()
+        assert (out, status) == ("", 1)
+        assert "--auth-secret-file" in err
 
 
 async def test_a_demo_device_that_ends_by_itself_is_logged() -> None:
