@@ -12,9 +12,9 @@ import jwt
 import pytest
 
 from tests.helpers.server import ProtocolClient, RunningServer, running_server, until
+from tests.helpers.stock import Peer
 from tests.helpers.tokens import OTHER_SECRET, SECRET, by_hand, claims, ec_key, public_pem, rsa_key, token
 from tests.signaling.test_errors import joined_room, media, offer
-from tests.signaling.test_flows import Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
