@@ -25,6 +25,9 @@ MAX_CONNECTIONS: Final = 512
 """Open at once; TCP is the exception, and each costs a descriptor."""
 PROOF_TIMEOUT_SECONDS: Final = 10.0
 """In which a connection must pass a connectivity check; a browser sends one at once."""
+MAX_UNPROVED_FRAMES: Final = 64
+"""Which a connection may send before it passes a check; a browser sends some three. Frames may be empty, so a stranger
+could have 130,000 of them looked at for each 256 kB."""
 MAX_FRAME_BYTES: Final = 2048
 """As for UDP: what is longer is no packet of WebRTC, and whoever sends it speaks another protocol."""
 MAX_BUFFERED_BYTES: Final = 256 * 1024
@@ -45,6 +48,7 @@ class TcpPath(asyncio.Protocol):
         self._port = listener.port
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._unproved_frames = 0
         self._proof: asyncio.TimerHandle | None = None
         self._resume: asyncio.TimerHandle | None = None
 
@@ -84,6 +88,10 @@ class TcpPath(asyncio.Protocol):
             frame = bytes(buffer[position + 2 : end])
             position = end
             if self.endpoint is None:
+                self._unproved_frames += 1
+                if self._unproved_frames > MAX_UNPROVED_FRAMES:
+                    self._give_up("tcp_unproved")
+                    break
                 port.dispatch_unknown(self, frame, time.monotonic())
             else:
                 port.dispatch(self, frame, time.monotonic())

@@ -112,6 +112,8 @@ def run(target: Target, inputs: int, seed: int) -> Report:
         for number in range(inputs):
             data = corpus[number] if number < len(corpus) else target.mutate(rng, corpus)
             report.inputs += 1
+            if number == warm_up:
+                resident, objects = _memory()
             try:
                 elapsed = try_input(target, data)
             except Exception as exc:  # noqa: BLE001  finding every exception is the purpose
@@ -120,8 +122,6 @@ def run(target: Target, inputs: int, seed: int) -> Report:
                     report.failures.setdefault(_place(exc), data)
                 continue
             report.slowest = max(report.slowest, elapsed)
-            if number == warm_up:
-                resident, objects = _memory()
     report.seconds = time.perf_counter() - begun
     if resident:
         after = _memory()
@@ -156,9 +156,10 @@ def _watchdog(report: Report) -> Iterator[None]:
         last = report.inputs
 
     before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, MAX_HANG_SECONDS, MAX_HANG_SECONDS)
+    timer = signal.setitimer(signal.ITIMER_REAL, MAX_HANG_SECONDS, MAX_HANG_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # pytest-timeout's

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 from hypothesis import strategies as st
 
-from sfu.transport.tcp import MAX_FRAME_BYTES, TcpListener, TcpPath
+from sfu.transport.tcp import MAX_FRAME_BYTES, MAX_UNPROVED_FRAMES, TcpListener, TcpPath
 
 from .harness import Target
 from .mutators import mutate_bytes
+from .stun import FakeEndpoint
 
 if TYPE_CHECKING:
     from random import Random
@@ -53,12 +54,20 @@ class FakeTransport(asyncio.Transport):
         raise AssertionError("nothing here may stop reading")
 
 
+_PROVED = FakeEndpoint()
+
+
 def one_input(data: bytes) -> None:
-    """Take a stream in pieces; the first byte gives their size. Nothing is raised; what breaks the framing ends it."""
+    """Take a stream in pieces; the first byte gives their size. Nothing is raised; what breaks the framing ends it.
+
+    Odd sizes are those of a connection that has proved itself.
+    """
     port, transport = FakePort(), FakeTransport()
     path = TcpPath(TcpListener(cast("MediaPort", port)))
     path._transport = transport
     size, stream = (data[0] + 1 if data else 1), data[1:]
+    if size % 2:
+        path.endpoint = _PROVED
     for position in range(0, len(stream), size):
         if transport.aborted:
             break
@@ -66,6 +75,8 @@ def one_input(data: bytes) -> None:
         assert port.turns == 0
         assert len(path._buffer) <= MAX_FRAME_BYTES + 2 + size
     frames, broken = _reference(stream)
+    if path.endpoint is None and len(frames) > MAX_UNPROVED_FRAMES:
+        frames, broken = frames[:MAX_UNPROVED_FRAMES], True
     assert port.frames == frames
     assert transport.aborted is broken
     assert port.drops.total() == broken

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from sfu import FeedEnded
-from sfu.transport.tcp import MAX_FRAME_BYTES
+from sfu.transport.tcp import MAX_FRAME_BYTES, MAX_UNPROVED_FRAMES
 from tests.helpers.peers import WAIT_SECONDS, CountingTrack, frames, publisher, running_engine, until, viewer
 
 if TYPE_CHECKING:
@@ -138,6 +138,16 @@ async def test_who_connects_and_proves_nothing_is_closed(monkeypatch: pytest.Mon
         reader, writer = await asyncio.open_connection("127.0.0.1", engine.port)
         await assert_closed(reader)
         assert engine._port.drops["tcp_unproved"] == 1
+        writer.close()
+
+
+async def test_who_sends_much_and_proves_nothing_is_closed() -> None:
+    async with running_engine() as (engine, _events):
+        reader, writer = await asyncio.open_connection("127.0.0.1", engine.port)
+        writer.write(frame(b"") * 50_000)
+        await assert_closed(reader)
+        assert engine._port.drops["tcp_unproved"] == 1
+        assert engine._port.drops["unknown_address"] == MAX_UNPROVED_FRAMES
         writer.close()
 
 

@@ -119,6 +119,16 @@ def test_an_absurd_number_of_elements_is_cut() -> None:
     assert len(read(data)) == MAX_EXTENSIONS
 
 
+@pytest.mark.parametrize(("profile", "element"), [(0xBEDE, b"\x30a"), (0x1000, b"\x03\x01a")])
+def test_padding_without_end_is_not_walked(profile: int, element: bytes) -> None:
+    for padding, seen in ((100, True), (600, False)):
+        body = bytes(padding) + element
+        body += bytes(-len(body) % 4)
+        data = packet_with(struct.pack("!HH", profile, len(body) // 4) + body)
+        assert (read(data) == [(3, b"a")]) is seen
+        assert (find_extension(data, parse_header(data), 3) is not None) is seen
+
+
 @given(st.one_of(VALUES, SMALL_VALUES), st.one_of(VALUES, SMALL_VALUES), st.integers(0, 15), st.integers(0, 9))
 def test_replacing(old: list[tuple[int, bytes]], new: list[tuple[int, bytes]], csrcs: int, padding: int) -> None:
     plain = packet_with(encode_extensions(old))
