@@ -53,7 +53,16 @@ SIGNALING_PURE = (
     "turn",
 )
 SFU_LAYERS = ("rtp", "forwarding", "transport")
-SFU_PURE = ("rtp/", "forwarding/", "negotiation.py", "sdp.py", "sdp_checks.py")
+SFU_PURE = (
+    "rtp/",
+    "forwarding/",
+    "negotiation.py",
+    "sdp_checks.py",
+    "descriptions.py",
+    "parameters.py",
+    "numbering.py",
+    "slots.py",
+)
 
 
 def modules(package: str) -> list[Path]:

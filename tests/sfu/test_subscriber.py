@@ -253,3 +253,44 @@ def test_one_that_closes_before_its_start_never_starts() -> None:
     viewer.subscriber.handle_timer(NOW + START_DELAY_SECONDS)
     assert viewer.peer.sent == []
     assert device.relay.subscribers(device.producer) == 0
+
+
+def test_a_paused_kind_neither_arrives_nor_costs_the_device_keyframes() -> None:
+    camera, microphone = pair()
+    camera.keyframe(NOW)
+    viewer = Viewer(camera, microphone)
+    viewer.join()
+    assert viewer.subscriber.pause(frozenset({"video"})) == ("video",)
+    assert camera.relay.subscribers(camera.producer) == 0
+    camera.delta(NOW)
+    number = microphone.packet(NOW, b"sound")
+    assert viewer.peer.numbers()[1:] == [number]
+    viewer.tell(PictureLossIndication(5, camera.producer.ssrc))
+    assert camera.keyframe_wishes == 0
+    assert viewer.subscriber.resume(frozenset({"audio"}), NOW) == ("video",)
+    assert viewer.subscriber.resume(frozenset({"video"}), NOW) == ()
+    assert camera.keyframe_wishes == 1, "the newest keyframe has been seen"
+    camera.delta(NOW)
+    assert len(viewer.peer.sent) == 2
+    camera.keyframe(NOW)
+    first, _, last = viewer.peer.numbers()
+    assert last == first + 1
+
+
+def test_a_resume_begins_with_a_keyframe_that_came_meanwhile() -> None:
+    device = Device()
+    device.keyframe(NOW)
+    viewer = Viewer(device)
+    viewer.join()
+    viewer.subscriber.pause(frozenset({"video"}))
+    device.delta(NOW)
+    device.keyframe(NOW)
+    device.delta(NOW)
+    viewer.subscriber.resume(frozenset({"video"}), NOW + 0.5)
+    first = viewer.peer.numbers()[0]
+    assert viewer.peer.numbers() == [first, first + 1, first + 2]
+    assert device.keyframe_wishes == 0
+    viewer.tell(Nack(5, device.producer.ssrc, (first + 1, first)), now=NOW + 0.5)
+    (consumer,) = viewer.subscriber.consumers
+    assert consumer.retransmitted == 1, "what was sent before the pause has another packet's number by now"
+    assert consumer.drops["nack_too_old"] == 1
