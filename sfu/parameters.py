@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +32,7 @@ class Codec:
         return f"{self.name} (profile-level-id {detail})" if detail else self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrackParameters:
     """One published track: what its publisher and we agreed on."""
 
@@ -48,7 +49,7 @@ class TrackParameters:
     rtx_ssrc: int | None
     cname: str | None
 
-    @property
+    @functools.cached_property
     def codec(self) -> Codec:
         """The codec proper, not its RED wrapping."""
         return next(codec for codec in self.codecs if codec.name.lower() != "red")

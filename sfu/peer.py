@@ -47,8 +47,8 @@ class State(enum.Enum):
 class Media(Protocol):
     """What a peer connection carries: a Publisher or a Subscriber."""
 
-    def handle_rtp(self, data: bytes, now: float) -> bool:
-        """Take one decrypted RTP packet; return whether `next_deadline` may be nearer than before."""
+    def handle_rtp(self, packets: Sequence[bytes], now: float) -> bool:
+        """Take decrypted RTP packets; return whether `next_deadline` may be nearer than before."""
         ...
 
     def handle_rtcp(self, data: bytes, now: float) -> None:
@@ -182,32 +182,39 @@ class PeerConnection:
         """Take one DTLS datagram."""
         self.transport.handle_datagram(data)
 
-    def handle_srtp(self, data: bytes, now: float) -> None:
-        """Take one SRTP or SRTCP datagram."""
-        if self.state is not State.CONNECTED or self.media is None:
-            self._keep_early(data)
-            return
-        control = is_rtcp(data)
-        policer = self._rtcp_policer if control else self._media_policer
-        if policer.refuses(now):
-            self._drop_for_rate(policer, control=control)
+    def handle_srtp(self, datagrams: Sequence[bytes], now: float) -> None:
+        """Take SRTP and SRTCP datagrams, in the order in which they came."""
+        media = self.media
+        if self.state is not State.CONNECTED or media is None:
+            for data in datagrams:
+                self._keep_early(data)
             return
         try:
-            if control:
-                plain = self.transport.unprotect_rtcp(data)
-                if plain is None:
-                    return
-                self.media.handle_rtcp(plain, now)
-                self.wake(now)
-            else:
-                plain = self.transport.unprotect(data)
-                if plain is None:
-                    return
-                if self.media.handle_rtp(plain, now):
+            packets: list[bytes] = []
+            for data in datagrams:
+                if is_rtcp(data):
+                    self._handle_srtcp(data, media, now)
+                elif self._media_policer.refuses(now):
+                    self._drop_for_rate(self._media_policer, control=False)
+                else:
+                    packets.append(data)
+            packets = self.transport.unprotect(packets)
+            if packets:
+                self._last_seen = now
+                if media.handle_rtp(packets, now):
                     self._rearm()
-            self._last_seen = now
         except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
             self._crashed(exc)
+
+    def _handle_srtcp(self, data: bytes, media: Media, now: float) -> None:
+        if self._rtcp_policer.refuses(now):
+            self._drop_for_rate(self._rtcp_policer, control=True)
+            return
+        plain = self.transport.unprotect_rtcp(data)
+        if plain is not None:
+            self._last_seen = now
+            media.handle_rtcp(plain, now)
+            self.wake(now)
 
     def statistics(self) -> PeerStatistics:
         """Return a snapshot of the transport."""
@@ -266,8 +273,7 @@ class PeerConnection:
         self._choose_outlet()
         self._on_connected()
         early, self._early = self._early, []
-        for data in early:
-            self.handle_srtp(data, now)
+        self.handle_srtp(early, now)
         self.wake(now)
         await self.transport.closed()
         self._end("closed_by_peer")

@@ -188,11 +188,13 @@ class Producer(DecodableTrack):
             # Its outgoing number belongs to the source before, and SRTP must not see one number twice.
             self.drops["before_switch"] += 1
             return False
+        highest = self._rewriter.highest_sequence
         outgoing, timestamp = self._rewriter.map(sequence, header.timestamp, now)
-        known = self.history.get(seq16(outgoing), now)
-        if known is not None and known.sequence == outgoing:
-            self.drops["duplicate"] += 1
-            return False
+        if highest is not None and outgoing <= highest:
+            known = self.history.get(seq16(outgoing), now)
+            if known is not None and known.sequence == outgoing:
+                self.drops["duplicate"] += 1
+                return False
         self.stats.add(sequence, header.timestamp, now, recovered=recovered)
         skipped = self._sends_nacks and self.nack.add(sequence, now, recovered=recovered)
         keyframe = self._is_keyframe(data, header)

@@ -123,8 +123,17 @@ class Publisher:
         """Begin to report; called once the transport is up."""
         self._next_report = now + REPORT_INTERVAL_SECONDS
 
-    def handle_rtp(self, data: bytes, now: float) -> bool:
-        """Take one decrypted RTP packet; return whether `next_deadline` may be nearer than before."""
+    def handle_rtp(self, packets: Sequence[bytes], now: float) -> bool:
+        """Take decrypted RTP packets; return whether `next_deadline` may be nearer than before."""
+        sooner = False
+        for data in packets:
+            sooner |= self._receive(data, now)
+        if self._first_packet is not None and any(source.producer.packets for source in self.sources):
+            first_packet, self._first_packet = self._first_packet, None
+            first_packet()
+        return sooner
+
+    def _receive(self, data: bytes, now: float) -> bool:
         try:
             header = parse_header(data)
         except RtpError:
@@ -140,16 +149,11 @@ class Publisher:
             return sooner
         source, retransmission = route
         if retransmission:
-            sooner |= self._receive_retransmission(source, data, header, now)
-        elif source.translation is None:
-            sooner |= source.producer.receive(data, header, now)
-        else:
+            return self._receive_retransmission(source, data, header, now) or sooner
+        if source.translation is not None:
             data = source.translation.apply(data, header)
-            sooner |= source.producer.receive(data, parse_header(data), now)
-        if self._first_packet is not None and source.producer.packets:
-            first_packet, self._first_packet = self._first_packet, None
-            first_packet()
-        return sooner
+            header = parse_header(data)
+        return source.producer.receive(data, header, now) or sooner
 
     def handle_rtcp(self, data: bytes, now: float) -> None:
         """Take one decrypted compound RTCP packet."""

@@ -172,9 +172,9 @@ class Subscriber:
         self._relay.unsubscribe_packets(producer, consumer)
         self._by_ssrc.pop(consumer.sent.ssrc, None)
 
-    def handle_rtp(self, data: bytes, now: float) -> bool:  # noqa: ARG002  the peer connection's common interface
+    def handle_rtp(self, packets: Sequence[bytes], now: float) -> bool:  # noqa: ARG002  the common interface of media
         """Refuse media: a viewer has none to send here."""
-        self.drops["rtp_from_subscriber"] += 1
+        self.drops["rtp_from_subscriber"] += len(packets)
         return False
 
     def handle_rtcp(self, data: bytes, now: float) -> None:

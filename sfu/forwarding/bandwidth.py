@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 FEEDBACK_INTERVAL_SECONDS = 0.1
 """From the first new packet to its feedback. libwebrtc sends every 50 to 250 ms, most at 100."""
 BACK_WINDOW_SECONDS = 0.5
-"""How long arrivals are remembered after they were reported, so that a packet that comes late can be reported among
-its neighbours without calling those lost (as libwebrtc does)."""
-MAX_RECORDED_PACKETS = 8192
-"""Arrivals remembered: 500 ms at 16,000 packets a second."""
+"""How long arrivals are remembered at least, and at most twice as long, after they were reported, so that a packet
+that comes late can be reported among its neighbours without calling those lost (as libwebrtc does)."""
+MAX_RECORDED_PACKETS = 16384
+"""Arrivals remembered: a second at 16,000 packets a second."""
 MAX_STATUSES_PER_FEEDBACK = 400
 """In the worst case, two bytes of delta each and a chunk for every seven, 0.93 kB: it fits any path."""
 MAX_SENT_REPORTS = 8
@@ -40,11 +40,14 @@ class TransportFeedbackRecorder:
 
     __slots__ = (
         "_arrivals",
+        "_arrivals_since",
         "_deadline",
         "_feedback_count",
         "_floor",
+        "_highest",
         "_ignored",
         "_new",
+        "_older_arrivals",
         "_start",
         "_told_to",
         "_unwrapper",
@@ -52,8 +55,13 @@ class TransportFeedbackRecorder:
 
     def __init__(self) -> None:
         self._unwrapper = SequenceUnwrapper()
-        self._arrivals: OrderedDict[int, int] = OrderedDict()
-        """Arrival in 250 us of each extended number, in order of arrival."""
+        self._arrivals: dict[int, int] = {}
+        """Arrival in 250 us of each extended number."""
+        self._older_arrivals: dict[int, int] = {}
+        """Those of the window before: so they are forgotten all at once and not one by one."""
+        self._arrivals_since = 0.0
+        """When the present window of arrivals began."""
+        self._highest = -1
         self._start: int | None = None
         """The lowest number that the next feedback tells about; None before the first packet."""
         self._new: list[int] = []
@@ -78,11 +86,14 @@ class TransportFeedbackRecorder:
         Returns whether `next_deadline` has changed.
         """
         sequence = self._unwrapper.unwrap(sequence16)
-        if sequence in self._arrivals:
+        if sequence <= self._highest and (sequence in self._arrivals or sequence in self._older_arrivals):
             return False
-        if sequence < self._floor or len(self._arrivals) >= MAX_RECORDED_PACKETS:
+        if sequence < self._floor or len(self._arrivals) + len(self._older_arrivals) >= MAX_RECORDED_PACKETS:
             self._ignored += 1
             return False
+        if self._highest < 0:
+            self._arrivals_since = arrival
+        self._highest = max(self._highest, sequence)
         self._arrivals[sequence] = int(arrival * _TICKS_PER_SECOND)
         self._new.append(sequence)
         if self._start is None or sequence < self._start:
@@ -108,11 +119,12 @@ class TransportFeedbackRecorder:
         if start is not None:
             # A packet that came late is told about among its neighbours, which are looked for only then.
             late = start < self._told_to
-            received = sorted(number for number in self._arrivals if number >= start) if late else sorted(self._new)
+            known = {**self._older_arrivals, **self._arrivals} if late else self._arrivals
+            received = sorted(number for number in known if number >= start) if late else sorted(self._new)
             self._new = []
             position = 0
             while position < len(received):
-                base, position, reference_time, arrivals = self._take(received, position, start)
+                base, position, reference_time, arrivals = _take(known, received, position, start)
                 feedback.append(
                     TransportFeedback(
                         sender_ssrc, media_ssrc, base & 0xFFFF, reference_time, self._feedback_count, arrivals
@@ -121,37 +133,39 @@ class TransportFeedbackRecorder:
                 self._feedback_count = (self._feedback_count + 1) & 0xFF
                 start = base + len(arrivals)
             self._start = self._told_to = start
-        self._forget_before(now - BACK_WINDOW_SECONDS)
+        windows = int((now - self._arrivals_since) / BACK_WINDOW_SECONDS)
+        for _ in range(min(windows, 2)):
+            self._begin_window(now)
         return feedback
 
-    def _take(self, received: list[int], position: int, start: int) -> tuple[int, int, int, tuple[int | None, ...]]:
-        """Fill one packet from `received[position]` on; return its base, the next position, its time and arrivals."""
-        first = received[position]
-        # Losses since the last feedback are told too, unless the source has jumped: those numbers were never sent.
-        base = start if first - start < MAX_STATUSES_PER_FEEDBACK else first
-        reference = self._arrivals[first] // _TICKS_PER_REFERENCE
-        previous = reference * _TICKS_PER_REFERENCE
-        statuses: list[int | None] = []
-        while position < len(received):
-            sequence = received[position]
-            skipped = sequence - base - len(statuses)
-            delta = self._arrivals[sequence] - previous
-            if len(statuses) + skipped >= MAX_STATUSES_PER_FEEDBACK or not MIN_LARGE_DELTA <= delta <= MAX_LARGE_DELTA:
-                break
-            statuses += [None] * skipped
-            statuses.append(delta)
-            previous += delta
-            position += 1
-        return base, position, reference & 0xFFFFFF, tuple(statuses)
+    def _begin_window(self, now: float) -> None:
+        """Forget the older window of arrivals; the present one becomes that."""
+        self._floor = max(self._floor, max(self._older_arrivals, default=-1) + 1)
+        self._older_arrivals, self._arrivals = self._arrivals, {}
+        self._arrivals_since = now
 
-    def _forget_before(self, time: float) -> None:
-        oldest = int(time * _TICKS_PER_SECOND)
-        while self._arrivals:
-            sequence, arrival = next(iter(self._arrivals.items()))
-            if arrival >= oldest:
-                return
-            del self._arrivals[sequence]
-            self._floor = max(self._floor, sequence + 1)
+
+def _take(
+    known: dict[int, int], received: list[int], position: int, start: int
+) -> tuple[int, int, int, tuple[int | None, ...]]:
+    """Fill one packet from `received[position]` on; return its base, the next position, its time and arrivals."""
+    first = received[position]
+    # Losses since the last feedback are told too, unless the source has jumped: those numbers were never sent.
+    base = start if first - start < MAX_STATUSES_PER_FEEDBACK else first
+    reference = known[first] // _TICKS_PER_REFERENCE
+    previous = reference * _TICKS_PER_REFERENCE
+    statuses: list[int | None] = []
+    while position < len(received):
+        sequence = received[position]
+        skipped = sequence - base - len(statuses)
+        delta = known[sequence] - previous
+        if len(statuses) + skipped >= MAX_STATUSES_PER_FEEDBACK or not MIN_LARGE_DELTA <= delta <= MAX_LARGE_DELTA:
+            break
+        statuses += [None] * skipped
+        statuses.append(delta)
+        previous += delta
+        position += 1
+    return base, position, reference & 0xFFFFFF, tuple(statuses)
 
 
 class ReceiverEstimate:

@@ -198,23 +198,26 @@ class MediaTransport(RTCDtlsTransport):
         """Encrypt one compound RTCP packet."""
         return self._tx_srtp.protect_rtcp(packet)
 
-    def unprotect(self, packet: bytes) -> bytes | None:
-        """Decrypt one RTP packet; None, counted in `drops`, where it is not authentic or came before.
+    def unprotect(self, packets: Sequence[bytes]) -> list[bytes]:
+        """Decrypt RTP packets; those that are not authentic or came before are left out and counted in `drops`.
 
-        By a direct call for the same reason as `protect_run`: it runs for every packet that comes.
+        By direct calls for the same reason as `protect_run`: it runs for every packet that comes.
         """
-        size = len(packet)
-        if size > SRTP_BUFFER_BYTES:
-            self.drops["srtp_too_long"] += 1
-            return None
-        buffer = _RECEIVE_BUFFER
-        buffer.view[:size] = packet
-        buffer.length[0] = size
-        status = lib.srtp_unprotect(self._rx_session, buffer.start, buffer.length)
-        if status:
-            self.drops["srtp_replayed" if status in _REPLAYS else "srtp_refused"] += 1
-            return None
-        plain: bytes = buffer.view[: buffer.length[0]]
+        srtp_unprotect, session = lib.srtp_unprotect, self._rx_session
+        view, start, length = _RECEIVE_BUFFER.view, _RECEIVE_BUFFER.start, _RECEIVE_BUFFER.length
+        plain: list[bytes] = []
+        for packet in packets:
+            size = len(packet)
+            if size > SRTP_BUFFER_BYTES:
+                self.drops["srtp_too_long"] += 1
+                continue
+            view[:size] = packet
+            length[0] = size
+            status = srtp_unprotect(session, start, length)
+            if status:
+                self.drops["srtp_replayed" if status in _REPLAYS else "srtp_refused"] += 1
+                continue
+            plain.append(view[: length[0]])
         return plain
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | None:

@@ -68,6 +68,6 @@ class Endpoint(Protocol):
         """Take one DTLS datagram."""
         ...
 
-    def handle_srtp(self, data: bytes, now: float) -> None:
-        """Take one SRTP or SRTCP datagram, as it came."""
+    def handle_srtp(self, datagrams: Sequence[bytes], now: float) -> None:
+        """Take SRTP and SRTCP datagrams, as they came."""
         ...

@@ -108,11 +108,18 @@ class MediaPort:
         if first < 4 or endpoint is None:
             self._handle_check(path, data, now)
         elif 128 <= first <= 191:
-            endpoint.handle_srtp(data, now)
+            endpoint.handle_srtp([data], now)
         elif 20 <= first <= 63:
             endpoint.handle_dtls(data)
         else:
             self.drops["unknown_protocol"] += 1
+
+    def dispatch_media(self, path: Path, datagrams: Sequence[bytes], now: float) -> None:
+        """Hand SRTP and SRTCP that came on a path in one turn to its peer."""
+        if path.endpoint is None:
+            self.drops["unknown_address"] += len(datagrams)  # the path was given up in this very turn
+        else:
+            path.endpoint.handle_srtp(datagrams, now)
 
     def dispatch_unknown(self, path: Path, data: bytes, now: float) -> None:
         """Look at what came from an address that has not proved itself: only a connectivity check can change that."""

@@ -131,23 +131,40 @@ class UdpSocket:
 
     def _readable(self) -> None:
         """Read what has come, up to the bound of one turn, then send what that gave rise to."""
-        receive = self.sock.recvfrom
-        port, paths = self.port, self.paths
-        port.begin_turn()
+        self.port.begin_turn()
+        media: dict[UdpPath, list[bytes]] = {}
         try:
-            for _ in range(MAX_DATAGRAMS_PER_TURN):
-                data, address = receive(MAX_DATAGRAM_BYTES)
-                path = paths.get(address)
-                if path is None:
-                    port.dispatch_unknown(UdpPath(self, address), data, time.monotonic())
-                else:
-                    port.dispatch(path, data, time.monotonic())
+            self._read(media)
         except BlockingIOError:
             pass
         except OSError as exc:
             # An ICMP error of an earlier send; it says nothing about the next datagram.
-            port.drops[f"receive_{errno.errorcode.get(exc.errno or 0, 'error')}"] += 1
-        port.end_turn()
+            self.port.drops[f"receive_{errno.errorcode.get(exc.errno or 0, 'error')}"] += 1
+        now = time.monotonic()
+        for path, datagrams in media.items():
+            self.port.dispatch_media(path, datagrams, now)
+        self.port.end_turn()
+
+    def _read(self, media: dict[UdpPath, list[bytes]]) -> None:
+        """Read what has come; what is media is put into `media`, by path, the rest is dispatched.
+
+        Each peer's packets are then handled together, as long as the processor's caches hold what is its own.
+        """
+        receive = self.sock.recvfrom
+        port, paths = self.port, self.paths
+        for _ in range(MAX_DATAGRAMS_PER_TURN):
+            data, address = receive(MAX_DATAGRAM_BYTES)
+            path = paths.get(address)
+            if path is None:
+                port.dispatch_unknown(UdpPath(self, address), data, time.monotonic())
+            elif data and 128 <= data[0] <= 191:
+                datagrams = media.get(path)
+                if datagrams is None:
+                    media[path] = [data]
+                else:
+                    datagrams.append(data)
+            else:
+                port.dispatch(path, data, time.monotonic())
 
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of what the kernel granted."""

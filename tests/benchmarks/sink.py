@@ -195,7 +195,7 @@ class Sink(LightPeer):
             if len(self._early) < MAX_EARLY_PACKETS:
                 self._early.append(data)
             return
-        plain = self.transport.unprotect(data)
+        plain = next(iter(self.transport.unprotect([data])), None)
         if plain is None:
             return
         now = self._loop.time()
@@ -215,7 +215,7 @@ class Sink(LightPeer):
             fcntl.ioctl(self.sock.fileno(), _SIOCGSTAMPNS, stamp)
         except FileNotFoundError:
             return  # the first call switches timestamps on
-        plain = self.transport.unprotect(data)
+        plain = next(iter(self.transport.unprotect([data])), None)
         if plain is None or self._send_times is None:
             return
         sent = self._send_times.get(plain[-TAIL_BYTES:])

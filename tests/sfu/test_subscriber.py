@@ -224,7 +224,7 @@ def test_keyframe_requests_of_both_kinds_reach_the_device() -> None:
 def test_what_a_viewer_may_not_send_is_counted() -> None:
     viewer = Viewer(Device())
     viewer.join()
-    assert viewer.subscriber.handle_rtp(b"\x80" + bytes(20), NOW) is False
+    assert viewer.subscriber.handle_rtp([b"\x80" + bytes(20)], NOW) is False
     viewer.subscriber.handle_rtcp(b"\x81\xc9\x00\x07", NOW)
     assert viewer.subscriber.drops == {"rtp_from_subscriber": 1, "rtcp_malformed": 1}
 

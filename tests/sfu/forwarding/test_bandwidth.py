@@ -104,12 +104,12 @@ def test_a_late_packet_is_told_among_its_neighbours(first: int) -> None:
 def test_what_comes_after_its_neighbours_are_forgotten_is_ignored() -> None:
     recorder = TransportFeedbackRecorder()
     recorder.add(10, 1.0)
-    recorder.build(1.0 + BACK_WINDOW_SECONDS + 0.1, 1, 2)
-    recorder.add(9, 1.7)
+    recorder.build(1.0 + 2 * BACK_WINDOW_SECONDS + 0.1, 1, 2)
+    recorder.add(9, 2.2)
     assert recorder.ignored == 1
     assert recorder.next_deadline() is None
-    recorder.add(12, 1.7)
-    assert [number for number, _ in told(recorder.build(1.8, 1, 2))] == [11, 12]
+    recorder.add(12, 2.2)
+    assert [number for number, _ in told(recorder.build(2.3, 1, 2))] == [11, 12]
 
 
 def test_a_long_pause_takes_another_packet() -> None:
@@ -253,6 +253,8 @@ def test_adding_tells_whether_the_deadline_changed() -> None:
     assert recorder.add(10, 1.0)
     assert not recorder.add(11, 1.01), "it joins the feedback that is due"
     assert not recorder.add(10, 1.02), "a duplicate"
+    assert [number for number, _ in told(recorder.build(1.05, 1, 2))] == [10, 11]
+    assert recorder.add(12, 1.06)
     recorder.build(1.1, 1, 2)
     assert not recorder.add(11, 1.11), "a duplicate of what was told"
     assert recorder.next_deadline() is None
