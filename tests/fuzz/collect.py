@@ -50,11 +50,12 @@ def collect(samples: Samples, name: str, alike: Any, data: bytes) -> None:
 def listening(samples: Samples) -> Iterator[None]:
     """Have everything that clients send noted for the block."""
 
-    def rtp(_self: Any, data: bytes, _now: float) -> None:
-        header = parse_header(data)
-        payload = data[header.payload_offset : header.payload_end(len(data))]
-        collect(samples, "rtp", (header.payload_type, header.marker, bool(header.padding)), data)
-        collect(samples, "payloads", (header.payload_type, payload[:1]), payload[:200])
+    def rtp(_self: Any, packets: Sequence[bytes], _now: float) -> None:
+        for data in packets:
+            header = parse_header(data)
+            payload = data[header.payload_offset : header.payload_end(len(data))]
+            collect(samples, "rtp", (header.payload_type, header.marker, bool(header.padding)), data)
+            collect(samples, "payloads", (header.payload_type, payload[:1]), payload[:200])
 
     def rtcp(_self: Any, data: bytes, _now: float) -> None:
         collect(samples, "rtcp", (data[1], data[0], len(data) // 24), data)

@@ -80,7 +80,7 @@ def one_input(data: bytes) -> None:
     subscriber.handle_timer(now + START_DELAY_SECONDS)
     for kind, record in records(data):
         if kind == PUBLISHER_RTP:
-            publisher.handle_rtp(record, now)
+            publisher.handle_rtp([record], now)
         elif kind == PUBLISHER_RTCP:
             publisher.handle_rtcp(record, now)
         elif kind == VIEWER_RTCP:
