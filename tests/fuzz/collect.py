@@ -31,7 +31,7 @@ from .answers import PUBLISHED, TRACKS
 from .harness import CORPUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 KEPT = {"offers": 2, "answers": 2, "events": 12, "stun": 3, "rtp": 6, "rtcp": 8, "payloads": 6}
 """Of each kind from each client; of what is alike the shortest are kept."""

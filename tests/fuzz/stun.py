@@ -105,9 +105,9 @@ class FakeEndpoint:
         assert 20 <= data[0] <= 63
         self.packets += 1
 
-    def handle_srtp(self, data: bytes, now: float) -> None:  # noqa: ARG002  the protocol's signature
-        assert 128 <= data[0] <= 191
-        self.packets += 1
+    def handle_srtp(self, datagrams: Sequence[bytes], now: float) -> None:  # noqa: ARG002  the protocol's signature
+        assert all(128 <= data[0] <= 191 for data in datagrams)
+        self.packets += len(datagrams)
 
 
 def one_input(data: bytes) -> None:
