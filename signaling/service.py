@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import effects, protocol
 from .engine_calls import EngineCalls
 from .logs import EventLog, internal_error
+from .pacer import Pacer
 from .protocol import ErrorCode, ProtocolError
 from .registry import Record, Registry
 from .requests import to_request
@@ -60,6 +61,7 @@ class Service:
         self.engine = self._calls.engine
         self.rooms = Rooms(_random_id, limits)
         self.registry = Registry(registry_settings, self._take_news)
+        self.pacer = Pacer()
         self._resumable = registry_settings.grace_seconds > 0
         self._ice_servers = ice_servers
         self._server_name = server_name

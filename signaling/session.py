@@ -164,7 +164,7 @@ class Session:
     def send(self, text: str) -> None:
         """Queue one message; never blocks. A client that is too slow for its outbox is closed."""
         if self._outbox.put(text):
-            self._work.set()
+            self._service.pacer.wake(self._work)
         elif not self._ending.done():
             log.warning("outbox_full", client=self.client.id, messages=len(self._outbox))
             self.stop(WSCloseCode.POLICY_VIOLATION, "this client reads too slowly", resumable=False)

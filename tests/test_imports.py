@@ -20,7 +20,7 @@ SIGNALING_ORDER = [
     ("listener", "keyfiles"),
     ("session",),
     ("service",),
-    ("registry", "engine_calls"),
+    ("registry", "engine_calls", "pacer"),
     ("requests", "rooms"),
     ("transitions",),
     ("state",),

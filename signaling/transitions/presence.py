@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from signaling import protocol
 from signaling.effects import Client
 from signaling.protocol import ErrorCode, Role
-from signaling.state import FeedState, Invitation, InvitationExpires
+from signaling.state import AbsenceEnds, FeedState, Invitation, InvitationExpires
 
 from .announcing import announce
 from .turn import RefusedError, not_in_room
@@ -105,9 +105,11 @@ def _stand(turn: Turn, room: Room, event: InviteRequested) -> None:
 
 def _ask(turn: Turn, room: Room, client: Client, call: protocol.StartStreaming, inviter: Client) -> None:
     """Invite a device. One that is asked again keeps the limit of its first time."""
-    turn.send(client, call)
     if client in room.invitations:
+        if AbsenceEnds(client) not in turn.state.timers:  # it finds the first when it is back
+            turn.send(client, call)
         return
+    turn.send(client, call)
     due = turn.now + turn.limits.invitation_seconds
     room.invitations[client] = Invitation(inviter, due)
     turn.state.participants[client].invitations[room.id] = None

@@ -318,6 +318,67 @@ async def test_subscription_errors(web: ProtocolClient, device: ProtocolClient, 
     await web.expect_error("feed_not_found")
 
 
+# --- limits --------------------------------------------------------------------------------------------------------
+
+
+async def refused_by(client: ProtocolClient, event: str, data: Any = None) -> str:
+    """Return the message of the refusal, which must be for a limit."""
+    await client.send(event, data)
+    message: str = (await client.expect_error("bad_state"))["message"]
+    assert "the most it may" in message
+    return message
+
+
+async def test_limits_of_rooms_and_members() -> None:
+    async with running_server(max_rooms=2, max_rooms_per_client=1, max_members_per_room=2) as server:
+        async with (
+            ProtocolClient(server.ws_url("WEB", 1)) as one,
+            ProtocolClient(server.ws_url("WEB", 2)) as two,
+            ProtocolClient(server.ws_url("WEB", 3)) as three,
+        ):
+            room = await joined_room(one)
+            assert "1 rooms" in await refused_by(one, "create_room")
+            await two.send("create_room")
+            await two.expect("room_created")
+            assert "2 rooms" in await refused_by(three, "create_room")
+            await two.send("join_as_publisher", {"room_id": room})
+            await two.expect("joined_as_publisher")
+            assert "2 members" in await refused_by(three, "join_as_publisher", {"room_id": room})
+            await two.send("leave")
+            await two.expect("left")
+            await three.send("join_as_publisher", {"room_id": room})
+            await three.expect("joined_as_publisher")
+
+
+async def test_limits_of_feeds_tracks_and_subscriptions() -> None:
+    async with running_server(max_feeds=2, max_tracks=2, max_subscriptions_per_client=1) as server:
+        async with (
+            ProtocolClient(server.ws_url("WEB", "web")) as web,
+            ProtocolClient(server.ws_url("DEVICE", 1)) as one,
+            ProtocolClient(server.ws_url("DEVICE", 2)) as two,
+        ):
+            room = await joined_room(web, one, two)
+            await one.send("offer_from_device", {"sdp": offer(*(media(mid) for mid in range(3)))})
+            assert "2" in (await one.expect_error("bad_sdp"))["message"]
+            for device in (one, two):
+                await device.send("offer_from_device", {"sdp": offer(media(0), media(1))})
+                await device.expect("answer_to_client")
+            assert "2 feeds" in await refused_by(web, "offer_from_device", {"sdp": offer(media(0))})
+            first, second = server.service.rooms.state.feeds
+            await web.send("join_as_subscriber", {"room_id": room, "feed": first})
+            await web.expect("offer_to_subscriber")
+            assert "1 subscriptions" in await refused_by(web, "join_as_subscriber", {"room_id": room, "feed": second})
+
+
+async def test_the_size_of_a_message_is_a_setting() -> None:
+    async with running_server(max_message_bytes=2048) as server, ProtocolClient(server.ws_url("WEB", 1)) as web:
+        await web.send("create_room", {"x": "x" * 1900})
+        await web.expect("room_created")
+        await web.send("create_room", {"x": "x" * 2048})
+        assert "2048" in (await web.expect_error("message_too_big"))["message"]
+        await web.expect_close(1009)
+
+
 # --- our own bugs --------------------------------------------------------------------------------------------------
 
 

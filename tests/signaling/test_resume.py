@@ -92,6 +92,29 @@ async def test_a_reply_in_flight_when_the_socket_dies_is_not_lost(server: Runnin
         assert len(server.service.sessions) == 1
 
 
+async def test_what_a_client_has_is_not_kept_for_long() -> None:
+    async with running_server(heartbeat_interval=0.05, resume_grace=GRACE_SECONDS) as server:
+        async with ProtocolClient(server.ws_url("WEB", "w")) as web:
+            await welcomed(web)
+            room = await opened_room(web)
+            record = server.service.registry.record(Client(Role.WEB, "w"))
+            assert record is not None
+            await until(lambda: not record.outbox._retained)
+            web.abort()
+            await until_absent(server, "WEB", "w")
+            assert (await web.reconnect())["rooms"] == [{"room_id": room, "feeds": []}]
+
+
+async def test_a_token_shown_in_a_frame_counts_as_no_message(server: RunningServer) -> None:
+    async with ProtocolClient(server.ws_url("WEB", "w", None)) as web:
+        await web.send("auth", {"token": "t"})
+        await welcomed(web)
+        await opened_room(web)
+        web.abort()
+        await until_absent(server, "WEB", "w")
+        assert (await web.reconnect())["received"] == 2
+
+
 async def test_a_socket_that_is_taken_over_is_closed_and_heard_no_more(server: RunningServer) -> None:
     first = ProtocolClient(server.ws_url("WEB", "w"))
     async with first:

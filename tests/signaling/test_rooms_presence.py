@@ -291,14 +291,26 @@ def test_an_absent_client_is_told_what_happens(house: House) -> None:
     assert hushed(ALICE, room, feed, "unpublished") in found
 
 
-def test_many_absences_end_in_one_tick(house: House) -> None:
-    devices = [Client(Role.DEVICE, f"d{number}") for number in range(300)]
+def test_many_absences_end_in_several_ticks(house: House) -> None:
+    devices = [Client(Role.DEVICE, f"d{number}") for number in range(250)]
     house.connect(ALICE, *devices)
     for device in devices:
         house(effects.ClientAbsent(device))
-    found = house.wait(ABSENCE)
-    assert found == [effects.Forget(device) for device in devices]
+    house.now += ABSENCE
+    ticks = [house(effects.Tick()) for _ in range(3)]
+    assert [len(found) for found in ticks] == [100, 100, 50]
+    assert [*ticks[0], *ticks[1], *ticks[2]] == [effects.Forget(device) for device in devices]
     assert not house.rooms.state.devices
+
+
+def test_an_absent_device_is_not_asked_again_and_again(house: House) -> None:
+    house.connect(ALICE, CAM)
+    room = house.joined_room(ALICE)
+    house(effects.ClientAbsent(CAM))
+    assert house(effects.InviteRequested(ALICE, room)) == [invited(room, "cam"), start(CAM, room)]
+    assert house(effects.InviteRequested(ALICE, room)) == [invited(room, "cam")]
+    house(effects.ClientResumed(CAM))
+    assert house(effects.InviteRequested(ALICE, room)) == [invited(room, "cam"), start(CAM, room)]
 
 
 # --- negotiating anew, pausing ----------------------------------------------------------------------------------------
