@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -13,7 +14,7 @@ from signaling import effects, protocol
 from signaling.effects import Client, Fail, Send
 from signaling.protocol import ErrorCode, Role
 from signaling.rooms import RoomLimits, Rooms
-from signaling.state import FeedState, RoomEnds
+from signaling.state import AbsenceEnds, FeedState, RoomEnds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -364,6 +365,19 @@ class RoomsMachine(RuleBasedStateMachine):
         there = {who.id for who in self.heard if who.role is Role.DEVICE}
         assert all(self.online[who] == there for who in self.heard if who.role is Role.WEB)
         assert set(self.rooms.state.participants) == set(self.heard)
+
+    @invariant()
+    def everybody_absent_has_a_limit(self) -> None:
+        state = self.rooms.state
+        assert {who for who in state.participants if AbsenceEnds(who) in state.timers} == set(self.absent)
+
+    @invariant()
+    def whoever_waits_for_the_engine_gets_its_answer(self) -> None:
+        state = self.rooms.state
+        asked = {effect.feed for effect in self.pending if isinstance(effect, effects.Republish)}
+        assert {feed.id for feed in state.feeds.values() if feed.republishing} == asked & set(state.feeds)
+        pauses = Counter(effect.subscription for effect in self.pending if isinstance(effect, effects.Pause))
+        assert all(len(found.pauses) == pauses[found.id] for found in state.subscriptions.values())
 
     @invariant()
     def nothing_is_overdue(self) -> None:
