@@ -294,7 +294,8 @@ def _answered_codec(codec: Codec) -> Codec:
 
 def _offered_codec(codec: Codec, extensions: dict[str, int]) -> Codec:
     """Return a publisher's codec with the feedback that we want of viewers: their RTCP ends here."""
-    feedback = {"nack", "nack pli", "ccm fir"} if codec.kind == "video" else set()
+    # libwebrtc leaves rrtr out of its answer, and yet begins to ask for its round trip (RFC 3611 section 4.4).
+    feedback = {"nack", "nack pli", "ccm fir", "rrtr"} if codec.kind == "video" else set()
     if codec.kind == "video" and ABS_SEND_TIME in extensions:
         feedback.add("goog-remb")
     if TRANSPORT_CC in extensions:

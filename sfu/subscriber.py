@@ -10,10 +10,12 @@ from .consumer import Consumer, MediaOutlet
 from .negotiation import retransmission_codec
 from .parameters import SentTrack
 from .rtp.rtcp import (
+    DelaySinceReferenceTime,
     FullIntraRequest,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    ReferenceTime,
     Remb,
     RtcpError,
     RtcpPacket,
@@ -21,6 +23,7 @@ from .rtp.rtcp import (
     SourceDescription,
     TransportFeedback,
     encode_datagrams,
+    middle_32,
     parse_rtcp,
 )
 from .slots import Slots
@@ -249,6 +252,11 @@ class Subscriber:
         elif isinstance(packet, Remb):
             for consumer in self.consumers:
                 consumer.estimate.on_remb(packet.bitrate, now)
+        elif isinstance(packet, ReferenceTime) and self.consumers:
+            # A viewer sends nothing that a report could answer, so this alone tells it its round trip. libwebrtc then
+            # repeats a NACK after that instead of 100 ms.
+            answer = DelaySinceReferenceTime(self.consumers[0].sent.ssrc, packet.ssrc, middle_32(packet.ntp_time), 0)
+            self._send_rtcp(answer.encode())
 
     def _request_keyframes(self, ssrcs: Sequence[int], now: float) -> None:
         for ssrc in ssrcs:

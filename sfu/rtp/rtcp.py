@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from .feedback_chunks import FeedbackChunkError, decode_arrivals
 from .ntp import from_ntp, middle_32, to_ntp
 from .rtcp_packets import (
+    BLOCK_DELAY_SINCE_REFERENCE_TIME,
+    BLOCK_REFERENCE_TIME,
     CNAME_ITEM,
+    DELAY_SINCE_REFERENCE_TIME,
+    EXTENDED_BLOCK,
+    EXTENDED_REPORT,
     FIR_ENTRY,
     FORMAT_APPLICATION,
     FORMAT_FIR,
@@ -22,6 +27,7 @@ from .rtcp_packets import (
     NACK_ENTRY,
     PAYLOAD_SPECIFIC_FEEDBACK,
     RECEIVER_REPORT,
+    REFERENCE_TIME,
     REMB_IDENTIFIER,
     REMB_MANTISSA_BITS,
     REPORT_BLOCK_BYTES,
@@ -34,11 +40,13 @@ from .rtcp_packets import (
     SSRC_PAIR,
     TRANSPORT_CC,
     TRANSPORT_LAYER_FEEDBACK,
+    DelaySinceReferenceTime,
     FullIntraRequest,
     Goodbye,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    ReferenceTime,
     Remb,
     ReportBlock,
     RtcpError,
@@ -54,11 +62,13 @@ if TYPE_CHECKING:
     _Parser = Callable[[bytes, int, int, int], "RtcpPacket | None"]
 
 __all__ = [
+    "DelaySinceReferenceTime",
     "FullIntraRequest",
     "Goodbye",
     "Nack",
     "PictureLossIndication",
     "ReceiverReport",
+    "ReferenceTime",
     "Remb",
     "ReportBlock",
     "RtcpError",
@@ -246,11 +256,32 @@ def _parse_transport_feedback(data: bytes, start: int, end: int, _format: int) -
     )
 
 
+def _parse_extended_report(data: bytes, start: int, end: int, _count: int) -> RtcpPacket | None:
+    """Return the first block that is about round trips; senders put one into a report, and others tell us nothing."""
+    _require(start, end, SSRC.size, EXTENDED_REPORT)
+    (ssrc,) = SSRC.unpack_from(data, start)
+    position = start + SSRC.size
+    while position < end:
+        _require(position, end, EXTENDED_BLOCK.size, EXTENDED_REPORT)
+        block, words = EXTENDED_BLOCK.unpack_from(data, position)
+        position += EXTENDED_BLOCK.size
+        _require(position, end, 4 * words, EXTENDED_REPORT)
+        if block == BLOCK_REFERENCE_TIME:
+            _require(0, 4 * words, REFERENCE_TIME.size, EXTENDED_REPORT)
+            return ReferenceTime(ssrc, *REFERENCE_TIME.unpack_from(data, position))
+        if block == BLOCK_DELAY_SINCE_REFERENCE_TIME and words:
+            _require(0, 4 * words, DELAY_SINCE_REFERENCE_TIME.size, EXTENDED_REPORT)
+            return DelaySinceReferenceTime(ssrc, *DELAY_SINCE_REFERENCE_TIME.unpack_from(data, position))
+        position += 4 * words
+    return None
+
+
 _PARSERS: dict[int, _Parser] = {
     SENDER_REPORT: _parse_sender_report,
     RECEIVER_REPORT: _parse_receiver_report,
     SOURCE_DESCRIPTION: _parse_source_description,
     GOODBYE: _parse_goodbye,
+    EXTENDED_REPORT: _parse_extended_report,
 }
 _FEEDBACK_PARSERS: dict[tuple[int, int], _Parser] = {
     (TRANSPORT_LAYER_FEEDBACK, FORMAT_NACK): _parse_nack,

@@ -17,6 +17,7 @@ SOURCE_DESCRIPTION = 202
 GOODBYE = 203
 TRANSPORT_LAYER_FEEDBACK = 205
 PAYLOAD_SPECIFIC_FEEDBACK = 206
+EXTENDED_REPORT = 207
 
 FORMAT_NACK = 1
 FORMAT_TRANSPORT_CC = 15
@@ -30,6 +31,9 @@ MAX_FEEDBACK_STATUSES = 8192
 """Packets reported in one transport-wide feedback: 100 ms at 80,000 packets a second."""
 MAX_COUNT = 31
 """Reports, chunks or sources in one packet: the header's count has five bits."""
+
+BLOCK_REFERENCE_TIME = 4
+BLOCK_DELAY_SINCE_REFERENCE_TIME = 5
 
 CNAME_ITEM = 1
 REMB_IDENTIFIER = b"REMB"
@@ -46,6 +50,9 @@ NACK_ENTRY = struct.Struct("!HH")
 FIR_ENTRY = struct.Struct("!IB3x")
 TRANSPORT_CC = struct.Struct("!IIHHI")
 REPORT_BLOCK_BYTES = 24
+EXTENDED_BLOCK = struct.Struct("!BxH")
+REFERENCE_TIME = struct.Struct("!Q")
+DELAY_SINCE_REFERENCE_TIME = struct.Struct("!III")
 
 
 class RtcpError(ValueError):
@@ -231,6 +238,40 @@ class Remb:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceTime:
+    """A receiver's clock, by which it measures its round trip (RFC 3611 section 4.4)."""
+
+    ssrc: int
+    """Of the receiver."""
+    ntp_time: int
+    """64 bits: seconds since 1900 and their 32-bit fraction."""
+
+    def encode(self) -> bytes:
+        """Return the bytes of an extended report with this block."""
+        block = EXTENDED_BLOCK.pack(BLOCK_REFERENCE_TIME, REFERENCE_TIME.size >> 2) + REFERENCE_TIME.pack(self.ntp_time)
+        return _packet(EXTENDED_REPORT, 0, SSRC.pack(self.ssrc) + block)
+
+
+@dataclass(frozen=True, slots=True)
+class DelaySinceReferenceTime:
+    """The answer to one `ReferenceTime` (RFC 3611 section 4.5)."""
+
+    sender_ssrc: int
+    receiver_ssrc: int
+    """Whose reference time it was."""
+    last_reference_time: int
+    """Middle 32 bits of its NTP time."""
+    delay: int
+    """From receiving it to this answer, in 1/65536 s."""
+
+    def encode(self) -> bytes:
+        """Return the bytes of an extended report with this block."""
+        body = DELAY_SINCE_REFERENCE_TIME.pack(self.receiver_ssrc, self.last_reference_time, self.delay)
+        block = EXTENDED_BLOCK.pack(BLOCK_DELAY_SINCE_REFERENCE_TIME, len(body) >> 2) + body
+        return _packet(EXTENDED_REPORT, 0, SSRC.pack(self.sender_ssrc) + block)
+
+
+@dataclass(frozen=True, slots=True)
 class TransportFeedback:
     """When packets arrived, by transport-wide number (draft-holmer-rmcat-transport-wide-cc-extensions-01)."""
 
@@ -272,5 +313,7 @@ RtcpPacket = (
     | PictureLossIndication
     | FullIntraRequest
     | Remb
+    | ReferenceTime
+    | DelaySinceReferenceTime
     | TransportFeedback
 )

@@ -108,14 +108,20 @@ class Bench:
         self._settle = settle
 
     async def add_source(
-        self, *, phase: float = 0.0, ignore_pli: bool = False, via: tuple[str, int] | None = None
+        self,
+        *,
+        phase: float = 0.0,
+        ignore_pli: bool = False,
+        via: tuple[str, int] | None = None,
+        transport_cc: bool = True,
     ) -> Source:
-        """Publish one more source and return it, connected."""
+        """Publish one more source and return it, connected; `transport_cc` as a browser has it and aiortc has not."""
         source = Source(
             self.network.load_host, self.certificate, self.clip, phase=phase, ignore_pli=ignore_pli, via=via
         )
         self.sources.append(source)
-        answer = await self.signalling.publish(len(self.sources) - 1, source.offer())
+        offer = source.offer() if transport_cc else sdp.without_transport_cc(source.offer())
+        answer = await self.signalling.publish(len(self.sources) - 1, offer)
         await source.connect(sdp.parse(answer), offered=True)
         return source
 

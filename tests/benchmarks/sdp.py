@@ -115,6 +115,12 @@ def offer(local: LocalDescription, direction: Direction, ssrcs: tuple[int, int, 
     return "\r\n".join(lines) + "\r\n"
 
 
+def without_transport_cc(text: str) -> str:
+    """Return a description as one writes it who does not know transport-wide feedback, as aiortc."""
+    lines = [line for line in text.splitlines() if "transport-cc" not in line and "transport-wide-cc" not in line]
+    return "\r\n".join(lines) + "\r\n"
+
+
 def answer(local: LocalDescription, remote: RemoteDescription) -> str:
     """Write the answer that receives all that `remote` offers, with its numbers."""
     lines = _session(" ".join(section.mid for section in remote.sections))
