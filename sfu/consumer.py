@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .forwarding.bandwidth import ReceiverEstimate
+from .forwarding.retransmission import SECOND_COPY_RESERVE_BYTES, Retransmissions
 from .forwarding.sequence_shift import SequenceShift
 from .rtp.batch import divide
 from .rtp.packet import parse_header, rewrite_header, wrap_rtx
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 KEYFRAME_PATIENCE_SECONDS: Final = 3.0
 """How long a new viewer is spared packets that it cannot decode. After that they are sent: an end-to-end encrypted
 stream shows no keyframes, and its viewer must not wait for ever."""
-RETRANSMISSION_BYTES_PER_SECOND: Final = 500_000
-"""Sent again to one viewer at most: all of a 4 Mbit/s stream. More would drown a link that loses that much."""
-MAX_RESENT_REMEMBERED: Final = 512
-"""Sequence numbers whose last retransmission is remembered, to answer a NACK once a round trip."""
-DEFAULT_ROUND_TRIP_SECONDS: Final = 0.05
-"""Taken between two answers to NACKs for one packet while the viewer's round trip is unknown."""
 
 
 class MediaOutlet(Protocol):
@@ -42,26 +37,6 @@ class MediaOutlet(Protocol):
     def send_media(self, runs: Sequence[Run]) -> int:
         """Encrypt and send runs of RTP packets; return how many packets left."""
         ...
-
-
-class RetransmissionBudget:
-    """A bucket of bytes that fills with time."""
-
-    __slots__ = ("_bytes", "_since")
-
-    def __init__(self) -> None:
-        self._bytes = float(RETRANSMISSION_BYTES_PER_SECOND)
-        self._since = 0.0
-
-    def take(self, size: int, now: float) -> bool:
-        """Take `size` bytes if they are there."""
-        gained = (now - self._since) * RETRANSMISSION_BYTES_PER_SECOND
-        self._bytes = min(self._bytes + gained, RETRANSMISSION_BYTES_PER_SECOND)
-        self._since = now
-        if self._bytes < size:
-            return False
-        self._bytes -= size
-        return True
 
 
 class Consumer:
@@ -83,6 +58,7 @@ class Consumer:
         self.sent = sent
         self.drops: Counter[str] = Counter()
         self.retransmitted = 0
+        self.second_copies = 0
         self.keyframe_requests = 0
         self.instant_start = False
         """Whether the viewer began with a keyframe of the past."""
@@ -91,9 +67,7 @@ class Consumer:
         self._rtx_payload_type = accepted.rtx_payload_type
         # In the lower half for the reason given at Producer.
         self._rtx_sequence = secrets.randbits(15)
-        self._budget = RetransmissionBudget()
-        # When a packet was last sent again, by sequence number, oldest first.
-        self._resent: dict[int, float] = {}
+        self._retransmissions = Retransmissions()
         self._peer = peer
         self._send = peer.send_media
         self._renumbers = any(ours != theirs for ours, theirs in accepted.payload_types.items()) or len(
@@ -224,43 +198,52 @@ class Consumer:
         self._broken_frame = not packets[-1].marker
 
     def retransmit(self, lost: Iterable[int], now: float) -> None:
-        """Send packets again that the viewer misses, as RTX if it knows that (RFC 4588), else as they were."""
+        """Send packets again that the viewer misses, as RTX if it knows that (RFC 4588), else as they were.
+
+        RTX goes out once more a little later, since a lost retransmission costs the viewer a further round trip. Without
+        RTX a second copy would be the same packet, a replay to the viewer's SRTP.
+        """
+        plan = self._retransmissions
         for sequence_number in lost:
-            if self._was_resent(sequence_number, now):
+            if not plan.asked(sequence_number, now, self.estimate.round_trip):
                 self.drops["nack_repeated"] += 1
                 continue
-            packet = self.producer.history.get(self._shift.to_track(sequence_number), now)
-            if packet is None or not self._shift.may_send(packet.sequence):
-                self.drops["nack_too_old"] += 1
-                continue
-            data = self._as_negotiated(packet)
-            if data is None:
-                continue
-            if not self._budget.take(len(data), now):
-                self.drops["retransmission_budget"] += 1
-                continue
-            if self._rtx_payload_type is not None:
-                self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-                data = wrap_rtx(
-                    data,
-                    parse_header(data),
-                    payload_type=self._rtx_payload_type,
-                    sequence_number=self._rtx_sequence,
-                    ssrc=self.sent.rtx_ssrc,
-                )
-            self.retransmitted += self._send([[data]])
+            sent = self._send_again(sequence_number, now)
+            self.retransmitted += sent
+            if sent and self._rtx_payload_type is not None and not plan.plan_second_copy(sequence_number, now):
+                self.drops["second_copy"] += 1
 
-    def _was_resent(self, sequence_number: int, now: float) -> bool:
-        """Tell whether the packet may still be on its way again; else note that it is sent now."""
-        before = self._resent.get(sequence_number)
-        wait = DEFAULT_ROUND_TRIP_SECONDS if self.estimate.round_trip is None else self.estimate.round_trip
-        if before is not None and now - before < wait:
-            return True
-        self._resent.pop(sequence_number, None)
-        self._resent[sequence_number] = now
-        if len(self._resent) > MAX_RESENT_REMEMBERED:
-            del self._resent[next(iter(self._resent))]
-        return False
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timer` next has something to do, None for not at all."""
+        return self._retransmissions.next_deadline()
+
+    def handle_timer(self, now: float) -> None:
+        """Send the second copies that are due."""
+        for sequence_number in self._retransmissions.due(now):
+            self.second_copies += self._send_again(sequence_number, now, reserve=SECOND_COPY_RESERVE_BYTES)
+
+    def _send_again(self, sequence_number: int, now: float, *, reserve: int = 0) -> int:
+        """Send one packet of the history again, leaving `reserve` bytes in the budget; return how many left: 0 or 1."""
+        packet = self.producer.history.get(self._shift.to_track(sequence_number), now)
+        if packet is None or not self._shift.may_send(packet.sequence):
+            self.drops["nack_too_old"] += 1
+            return 0
+        data = self._as_negotiated(packet)
+        if data is None:
+            return 0
+        if not self._retransmissions.budget.take(len(data), now, reserve=reserve):
+            self.drops["second_copy" if reserve else "retransmission_budget"] += 1
+            return 0
+        if self._rtx_payload_type is not None:
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            data = wrap_rtx(
+                data,
+                parse_header(data),
+                payload_type=self._rtx_payload_type,
+                sequence_number=self._rtx_sequence,
+                ssrc=self.sent.rtx_ssrc,
+            )
+        return self._send([[data]])
 
     def request_keyframe(self, now: float) -> None:
         """Pass on that the viewer cannot decode what it has; requests of many viewers become one."""
@@ -293,6 +276,7 @@ class Consumer:
             packets=self.packets,
             octets=self.octets,
             retransmitted=self.retransmitted,
+            second_copies=self.second_copies,
             keyframe_requests=self.keyframe_requests,
             instant_start=self.instant_start,
             fraction_lost=estimate.fraction_lost,

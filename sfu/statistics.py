@@ -64,6 +64,9 @@ class ConsumerStatistics:
     octets: int
     """Payload bytes."""
     retransmitted: int
+    """Packets sent again because the viewer asked."""
+    second_copies: int
+    """Of these, those sent once more without being asked."""
     keyframe_requests: int
     """PLI and FIR from the viewer, and its first wish."""
     instant_start: bool

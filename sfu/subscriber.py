@@ -192,13 +192,20 @@ class Subscriber:
 
     def next_deadline(self) -> float:
         """Return when `handle_timer` next has something to do."""
-        return self._next_report if self._start_at is None else self._start_at
+        deadline = self._next_report if self._start_at is None else self._start_at
+        for consumer in self.consumers:
+            when = consumer.next_deadline()
+            if when is not None and when < deadline:
+                deadline = when
+        return deadline
 
     def handle_timer(self, now: float) -> None:
-        """Begin when it is time, and send the sender reports that are due."""
+        """Begin when it is time, and send the second copies and sender reports that are due."""
         if self._start_at is not None and self._outlet is not None and now >= self._start_at:
             self._start_at = None
             self._start(now, self._outlet)
+        for consumer in self.consumers:
+            consumer.handle_timer(now)
         if now < self._next_report:
             return
         self._next_report = now + REPORT_INTERVAL_SECONDS
