@@ -124,6 +124,7 @@ class Consumer:
             self._change_counting()
         self._paused_after = self.producer.highest_sequence if self.packets else None
         self._shift.pause(self._paused_after)
+        self._retransmissions.clear()
         self._renumbers = True
         self._broken_frame = False
         self._waits_for_keyframe = self.producer.kind == "video"
@@ -131,7 +132,6 @@ class Consumer:
     def resume(self, now: float) -> None:
         """Begin again after a pause, as `start` does; the relay hands on packets from now on."""
         self._patient_until = now + KEYFRAME_PATIENCE_SECONDS
-        self._resent.clear()
         self.start(now)
 
     def forward(self, batch: PacketBatch) -> None:
@@ -200,8 +200,8 @@ class Consumer:
     def retransmit(self, lost: Iterable[int], now: float) -> None:
         """Send packets again that the viewer misses, as RTX if it knows that (RFC 4588), else as they were.
 
-        RTX goes out once more a little later, since a lost retransmission costs the viewer a further round trip. Without
-        RTX a second copy would be the same packet, a replay to the viewer's SRTP.
+        RTX goes out once more a little later, since a lost retransmission costs the viewer a further round trip.
+        Without RTX a second copy would be the same packet, a replay to the viewer's SRTP.
         """
         plan = self._retransmissions
         for sequence_number in lost:

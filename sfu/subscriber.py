@@ -193,7 +193,7 @@ class Subscriber:
     def next_deadline(self) -> float:
         """Return when `handle_timer` next has something to do."""
         deadline = self._next_report if self._start_at is None else self._start_at
-        for consumer in self.consumers:
+        for consumer in self._consumers.values():
             when = consumer.next_deadline()
             if when is not None and when < deadline:
                 deadline = when
@@ -204,7 +204,7 @@ class Subscriber:
         if self._start_at is not None and self._outlet is not None and now >= self._start_at:
             self._start_at = None
             self._start(now, self._outlet)
-        for consumer in self.consumers:
+        for consumer in self._consumers.values():
             consumer.handle_timer(now)
         if now < self._next_report:
             return
@@ -253,16 +253,28 @@ class Subscriber:
             self._request_keyframes([packet.media_ssrc], now)
         elif isinstance(packet, FullIntraRequest):
             self._request_keyframes([ssrc for ssrc, _ in packet.entries], now)
-        elif isinstance(packet, TransportFeedback):
+        elif isinstance(packet, ReferenceTime):
+            self._tell_round_trip(packet)
+        else:
+            self._handle_estimate(packet, now)
+
+    def _handle_estimate(self, packet: RtcpPacket, now: float) -> None:
+        """Take what is said about the transport, which all tracks share."""
+        if isinstance(packet, TransportFeedback):
             for consumer in self.consumers:
                 consumer.estimate.on_transport_feedback(packet)
         elif isinstance(packet, Remb):
             for consumer in self.consumers:
                 consumer.estimate.on_remb(packet.bitrate, now)
-        elif isinstance(packet, ReferenceTime) and self.consumers:
-            # A viewer sends nothing that a report could answer, so this alone tells it its round trip. libwebrtc then
-            # repeats a NACK after that instead of 100 ms.
-            answer = DelaySinceReferenceTime(self.consumers[0].sent.ssrc, packet.ssrc, middle_32(packet.ntp_time), 0)
+
+    def _tell_round_trip(self, packet: ReferenceTime) -> None:
+        """Answer a viewer that measures its round trip, which it cannot by reports as it sends no media.
+
+        libwebrtc then repeats a NACK after that, and not after 100 ms.
+        """
+        consumer = next(iter(self._consumers.values()), None)
+        if consumer is not None:
+            answer = DelaySinceReferenceTime(consumer.sent.ssrc, packet.ssrc, middle_32(packet.ntp_time), 0)
             self._send_rtcp(answer.encode())
 
     def _request_keyframes(self, ssrcs: Sequence[int], now: float) -> None:

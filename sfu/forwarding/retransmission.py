@@ -74,6 +74,11 @@ class Retransmissions:
         self._second_copies.append((now + SECOND_COPY_DELAY_SECONDS, sequence_number))
         return True
 
+    def clear(self) -> None:
+        """Forget what was asked for and what is planned: the numbers begin to mean other packets."""
+        self._resent.clear()
+        self._second_copies.clear()
+
     def due(self, now: float) -> list[int]:
         """Return, once, the packets whose second copy is to be sent now."""
         numbers = []

@@ -14,6 +14,7 @@ import uvloop
 from . import report
 from .clip import FULL, SMALL, load_clip
 from .fairness import fairness
+from .freezes import freezes
 from .loss import loss
 from .network import Network, loopback_network, namespaces_available, veth_network
 from .plot import plot
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "fairness": fairness,
     "memory": memory,
     "loss": loss,
+    "freezes": freezes,
     "ramp": ramp,
 }
 COMPARED = ("cost", "delay", "many")

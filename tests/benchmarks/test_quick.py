@@ -15,6 +15,7 @@ from tests.helpers.server import assert_no_stray_tasks
 from . import report
 from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
 from .fairness import fairness
+from .freezes import freezes
 from .loss import loss
 from .network import loopback_network
 from .plot import plot
@@ -112,6 +113,15 @@ async def test_loss(context: Context) -> None:
 async def test_ramp(context: Context) -> None:
     (row,) = await ramp(context)
     assert row["kbps_at_end"] > 0
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
+async def test_freezes(context: Context) -> None:
+    control, lossy = await freezes(context)
+    assert control["lost"] == 0
+    for row in (control, lossy):
+        assert row["frames_decoded"] > 0
+        assert 0 <= row["frozen_percent"] <= row["frozen_percent_worst"] <= 100
 
 
 def test_report(tmp_path: Path) -> None:

@@ -22,10 +22,6 @@ ONE_WAY_SECONDS = 0.02
 LINK = Link(ONE_WAY_SECONDS, loss=0.02)
 CALM = Link(ONE_WAY_SECONDS)
 MAX_FROZEN_SHARE = 0.01
-LOST_TWICE_SECONDS = 0.3
-"""What a picture may stand still for a NACK or its answer that is lost too. Chromium, told of no round trip, repeats a
-NACK after 100 to 120 ms; with two frames' time to see the gap and 40 ms for the way that is more than the 180 ms that
-count as a freeze, whatever the server does."""
 FRAMES_PER_SECOND = 30
 WATCHED_FRAMES = 8 * FRAMES_PER_SECOND
 WATCH_SECONDS = 40
@@ -97,9 +93,9 @@ async def test_the_picture_does_not_freeze_while_packets_are_lost() -> None:
                 seconds = (after["timestamp"] - before["timestamp"]) / 1000
                 frozen = after["totalFreezesDuration"] - before["totalFreezesDuration"]
                 decoded = after["framesDecoded"] - before["framesDecoded"]
-                lost_twice = max(0, after["nackCount"] - after["retransmittedPacketsReceived"])
-                allowed = MAX_FROZEN_SHARE * seconds + LOST_TWICE_SECONDS * lost_twice
-                assert frozen < allowed, f"frozen for {frozen:.2f} of {seconds:.1f} s: {before} to {after}"
+                assert frozen < MAX_FROZEN_SHARE * seconds, (
+                    f"frozen {frozen:.2f} of {seconds:.1f} s: {before} to {after}"
+                )
                 assert decoded > 0.95 * FRAMES_PER_SECOND * seconds, f"{decoded} frames in {seconds:.1f} s"
                 # The loss was real, and was mended.
                 assert proxy.counts["down"]["lost"] > 0

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from sfu.consumer import (
+from sfu.consumer import KEYFRAME_PATIENCE_SECONDS, Consumer
+from sfu.forwarding.retransmission import (
     DEFAULT_ROUND_TRIP_SECONDS,
-    KEYFRAME_PATIENCE_SECONDS,
     MAX_RESENT_REMEMBERED,
+    MAX_SECOND_COPIES_WAITING,
     RETRANSMISSION_BYTES_PER_SECOND,
-    Consumer,
-    RetransmissionBudget,
+    ROUND_TRIP_PART,
+    SECOND_COPY_DELAY_SECONDS,
+    SECOND_COPY_RESERVE_BYTES,
 )
 from sfu.producer import HISTORY_SECONDS, INSTANT_START_BYTES, INSTANT_START_SECONDS
 from sfu.rtp.batch import PacketBatch
@@ -192,7 +194,7 @@ def test_a_nack_repeated_within_a_round_trip_is_answered_once(round_trip: float 
     number = device.keyframe(NOW)
     if round_trip is not None:
         measure_round_trip(consumer, round_trip)
-    wait = DEFAULT_ROUND_TRIP_SECONDS if round_trip is None else round_trip
+    wait = ROUND_TRIP_PART * (DEFAULT_ROUND_TRIP_SECONDS if round_trip is None else round_trip)
     consumer.retransmit([number], NOW)
     consumer.retransmit([number], NOW + 0.9 * wait)
     assert consumer.retransmitted == 1
@@ -205,7 +207,7 @@ def test_a_nack_repeated_within_a_round_trip_is_answered_once(round_trip: float 
 
 def test_only_so_many_answers_are_remembered() -> None:
     device = Device()
-    consumer, _ = watch(device)
+    consumer, _ = watch(device, answer=accepted(device, rtx=None))
     numbers = [device.keyframe(NOW)] + [device.delta(NOW, size=20) for _ in range(MAX_RESENT_REMEMBERED)]
     consumer.retransmit(numbers, NOW)
     consumer.retransmit(numbers[1:], NOW)
@@ -216,7 +218,7 @@ def test_only_so_many_answers_are_remembered() -> None:
 
 def test_a_packet_that_was_sent_again_is_remembered_longest() -> None:
     device = Device()
-    consumer, _ = watch(device)
+    consumer, _ = watch(device, answer=accepted(device, rtx=None))
     numbers = [device.keyframe(NOW)] + [device.delta(NOW, size=20) for _ in range(MAX_RESENT_REMEMBERED)]
     later = NOW + 2 * DEFAULT_ROUND_TRIP_SECONDS
     consumer.retransmit(numbers[:2], NOW)
@@ -240,14 +242,76 @@ def test_a_hopeless_viewer_gets_no_more_than_its_budget() -> None:
     assert (consumer.retransmitted - before) * 1212 == pytest.approx(RETRANSMISSION_BYTES_PER_SECOND / 2, rel=0.01)
 
 
-def test_the_budget_holds_a_second_and_no_more() -> None:
-    budget = RetransmissionBudget()
-    assert budget.take(RETRANSMISSION_BYTES_PER_SECOND, 5.0)
-    assert not budget.take(1, 5.0)
-    assert budget.take(RETRANSMISSION_BYTES_PER_SECOND // 4, 5.25)
-    assert not budget.take(2, 5.25)
-    assert not budget.take(RETRANSMISSION_BYTES_PER_SECOND + 1, 100.0)
-    assert budget.take(RETRANSMISSION_BYTES_PER_SECOND, 100.0)
+def test_a_retransmission_comes_once_more() -> None:
+    device = Device()
+    consumer, peer = watch(device)
+    number = device.keyframe(NOW)
+    assert consumer.next_deadline() is None
+    consumer.retransmit([number], NOW)
+    assert consumer.next_deadline() == NOW + SECOND_COPY_DELAY_SECONDS
+    consumer.handle_timer(NOW + 0.9 * SECOND_COPY_DELAY_SECONDS)
+    assert len(peer.sent) == 2
+    consumer.handle_timer(NOW + SECOND_COPY_DELAY_SECONDS)
+    first, second = (parse_header(packet) for packet in peer.sent[1:])
+    assert second.sequence_number == first.sequence_number + 1, "SRTP takes a number once"
+    restored = [
+        unwrap_rtx(packet, header, payload_type=VP8, ssrc=device.producer.ssrc)
+        for packet, header in zip(peer.sent[1:], (first, second), strict=True)
+    ]
+    assert restored == [peer.sent[0]] * 2
+    assert consumer.next_deadline() is None
+    consumer.handle_timer(NOW + 1.0)
+    assert len(peer.sent) == 3, "once more, not for ever"
+    statistics = consumer.statistics()
+    assert (statistics.retransmitted, statistics.second_copies, statistics.drops) == (1, 1, {})
+
+
+def test_without_rtx_there_is_no_second_copy() -> None:
+    device = Device()
+    consumer, _ = watch(device, answer=accepted(device, rtx=None))
+    consumer.retransmit([device.keyframe(NOW)], NOW)
+    assert consumer.next_deadline() is None
+
+
+def test_what_was_not_sent_again_has_no_second_copy() -> None:
+    device = Device()
+    consumer, peer = watch(device)
+    number = device.keyframe(NOW)
+    peer.room = 0
+    consumer.retransmit([number, (number + 5) & 0xFFFF], NOW)
+    assert consumer.next_deadline() is None
+
+
+def test_a_pause_ends_second_copies() -> None:
+    device = Device()
+    consumer, _ = watch(device)
+    consumer.retransmit([device.keyframe(NOW)], NOW)
+    consumer.pause()
+    assert consumer.next_deadline() is None
+
+
+def test_second_copies_leave_half_of_the_budget() -> None:
+    device = Device()
+    consumer, peer = watch(device)
+    device.keyframe(NOW)
+    numbers = [device.delta(NOW, size=1188) for _ in range(150)]
+    consumer.retransmit(numbers, NOW)
+    peer.sent.clear()
+    later = NOW + SECOND_COPY_DELAY_SECONDS
+    left = RETRANSMISSION_BYTES_PER_SECOND * (1 + SECOND_COPY_DELAY_SECONDS) - 150 * 1200
+    consumer.handle_timer(later)
+    assert 0 < len(peer.sent) == int((left - SECOND_COPY_RESERVE_BYTES) / 1200) == consumer.second_copies
+    assert consumer.drops == {"second_copy": 150 - len(peer.sent)}
+    assert consumer.retransmitted == 150
+
+
+def test_only_so_many_second_copies_wait() -> None:
+    device = Device()
+    consumer, _ = watch(device)
+    numbers = [device.keyframe(NOW)] + [device.delta(NOW, size=20) for _ in range(MAX_SECOND_COPIES_WAITING)]
+    consumer.retransmit(numbers, NOW)
+    assert consumer.drops == {"second_copy": 1}
+    assert consumer.retransmitted == MAX_SECOND_COPIES_WAITING + 1
 
 
 def test_packets_go_under_the_numbers_that_the_viewer_wants() -> None:

@@ -192,6 +192,7 @@ def test_viewers_are_offered_the_publishers_own_numbers() -> None:
     assert [video.msid, audio.msid] == ["cam front", "cam mic"]
     assert {header.id for header in video.rtp.headerExtensions} == {3, 4}
     assert video.ssrc_group[0].items == [1001, 2001]
+    assert "a=rtcp-fb:96 rrtr\r\n" in text, "or a browser never learns its round trip"
     assert video.ssrc[0].cname == audio.ssrc[0].cname == "cname"
     assert video.direction == "sendonly"
     assert "a=ice-lite" in text

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sfu.forwarding.retransmission import SECOND_COPY_DELAY_SECONDS
 from sfu.parameters import RemoteTransport, SubscriberAnswer
 from sfu.rtp.rtcp import (
+    DelaySinceReferenceTime,
     FullIntraRequest,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    ReferenceTime,
     Remb,
     ReportBlock,
     RtcpPacket,
@@ -180,6 +183,29 @@ def test_remb_and_transport_feedback_are_for_the_whole_transport() -> None:
         statistics = consumer.statistics()
         assert statistics.bitrate_estimate == 750_000
         assert statistics.transport_fraction_lost == 0.25
+
+
+def test_a_viewer_that_asks_is_told_its_round_trip() -> None:
+    viewer = Viewer(Device())
+    viewer.tell(ReferenceTime(5, 0x1111_2222_3333_4444))
+    assert viewer.reports == [], "before it has a track there is nobody to answer as"
+    viewer.join()
+    viewer.tell(ReferenceTime(5, 0x1111_2222_3333_4444))
+    (consumer,) = viewer.subscriber.consumers
+    assert viewer.reports == [DelaySinceReferenceTime(consumer.sent.ssrc, 5, 0x2222_3333, 0)]
+
+
+def test_second_copies_are_sent_by_the_timer() -> None:
+    camera, microphone = pair()
+    viewer = Viewer(camera, microphone)
+    viewer.join()
+    number = camera.keyframe(NOW)
+    viewer.tell(Nack(5, camera.producer.ssrc, (number,)))
+    assert len(viewer.peer.sent) == 2
+    assert viewer.subscriber.next_deadline() == NOW + SECOND_COPY_DELAY_SECONDS
+    viewer.subscriber.handle_timer(NOW + SECOND_COPY_DELAY_SECONDS)
+    assert len(viewer.peer.sent) == 3
+    assert viewer.subscriber.next_deadline() > NOW + SECOND_COPY_DELAY_SECONDS
 
 
 def test_nacks_are_answered_for_the_track_that_they_name() -> None:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from sfu.rtp.rtcp import (
     MAX_COMPOUND_PACKETS,
+    DelaySinceReferenceTime,
     FullIntraRequest,
     Goodbye,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    ReferenceTime,
     Remb,
     ReportBlock,
     RtcpError,
@@ -72,15 +74,39 @@ REMBS = st.builds(
     st.lists(UINT32, max_size=20).map(tuple),
 )
 FEEDBACKS = st.builds(TransportFeedback, UINT32, UINT32, UINT16, st.integers(0, 0xFFFFFF), UINT8, ARRIVALS)
+REFERENCE_TIMES = st.builds(ReferenceTime, UINT32, UINT64)
+DELAYS = st.builds(DelaySinceReferenceTime, UINT32, UINT32, UINT32, UINT32)
 PACKETS = st.one_of(
-    SENDER_REPORTS, RECEIVER_REPORTS, SOURCE_DESCRIPTIONS, GOODBYES, NACKS, PLIS, FIRS, REMBS, FEEDBACKS
+    SENDER_REPORTS,
+    RECEIVER_REPORTS,
+    SOURCE_DESCRIPTIONS,
+    GOODBYES,
+    NACKS,
+    PLIS,
+    FIRS,
+    REMBS,
+    FEEDBACKS,
+    REFERENCE_TIMES,
+    DELAYS,
 )
 
 
 @pytest.mark.parametrize(
     "packets",
-    [SENDER_REPORTS, RECEIVER_REPORTS, SOURCE_DESCRIPTIONS, GOODBYES, NACKS, PLIS, FIRS, REMBS, FEEDBACKS],
-    ids=["sr", "rr", "sdes", "bye", "nack", "pli", "fir", "remb", "twcc"],
+    [
+        SENDER_REPORTS,
+        RECEIVER_REPORTS,
+        SOURCE_DESCRIPTIONS,
+        GOODBYES,
+        NACKS,
+        PLIS,
+        FIRS,
+        REMBS,
+        FEEDBACKS,
+        REFERENCE_TIMES,
+        DELAYS,
+    ],
+    ids=["sr", "rr", "sdes", "bye", "nack", "pli", "fir", "remb", "twcc", "rrtr", "dlrr"],
 )
 def test_round_trip(packets: st.SearchStrategy[RtcpPacket]) -> None:
     @given(packets)
@@ -208,6 +234,30 @@ def test_statuses_are_packed_into_few_chunks(arrivals: tuple[int | None, ...], c
     (parsed,) = parse_rtcp(data)
     assert isinstance(parsed, TransportFeedback)
     assert parsed.arrivals == arrivals
+
+
+def test_extended_report_bytes_are_the_rfcs() -> None:
+    """RFC 3611 sections 4.4 and 4.5, after the packet's header and its sender's SSRC."""
+    assert (
+        ReferenceTime(0x01020304, 0x1112131421222324).encode().hex() == "80cf0004010203040400000211121314" + "21222324"
+    )
+    answer = DelaySinceReferenceTime(1, 2, 0x13142122, 0x8000)
+    assert answer.encode().hex() == "80cf00050000000105000003" + "00000002" + "13142122" + "00008000"
+
+
+def test_blocks_of_an_extended_report_that_are_not_about_round_trips_are_passed_over() -> None:
+    rest = ReferenceTime(7, 9).encode()[8:]
+    loss_run = bytes((1, 0, 0, 2)) + bytes(8)
+    assert parse_rtcp(header(0x80, 207, bytes((0, 0, 0, 7)) + loss_run + rest)) == [ReferenceTime(7, 9)]
+    assert parse_rtcp(header(0x80, 207, bytes((0, 0, 0, 7)) + loss_run)) == []
+
+
+@pytest.mark.parametrize(
+    "body", ["", "00000007 04000002 00000000", "00000007 04000001 00000000", "00000007 05000002 00000000 00000000"]
+)
+def test_an_extended_report_that_is_cut_off_is_refused(body: str) -> None:
+    with pytest.raises(RtcpError, match="RTCP packet 207 has"):
+        parse_rtcp(header(0x80, 207, bytes.fromhex(body)))
 
 
 def test_unknown_packets_are_skipped() -> None:
