@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from sfu.rtp.rtcp import (
+    DelaySinceReferenceTime,
     FullIntraRequest,
     Goodbye,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    ReferenceTime,
     Remb,
     ReportBlock,
     RtcpError,
@@ -31,7 +33,15 @@ if TYPE_CHECKING:
     from random import Random
 
 TOKENS = (
-    *(b"\x81\xc8\0\6", b"\x81\xc9\0\7", b"\x81\xca\0\2", b"\x81\xcb\0\1", b"\x81\xcd\0\3", b"\x8f\xcd\0\5"),
+    *(
+        b"\x81\xc8\0\6",
+        b"\x81\xc9\0\7",
+        b"\x81\xca\0\2",
+        b"\x81\xcb\0\1",
+        b"\x81\xcd\0\3",
+        b"\x8f\xcd\0\5",
+        b"\x80\xcf\0\4",
+    ),
     *(
         b"\x81\xce\0\2",
         b"\x84\xce\0\4",
@@ -92,6 +102,8 @@ _packets: st.SearchStrategy[RtcpPacket] = st.one_of(
     st.builds(PictureLossIndication, _u32, _ssrcs),
     st.builds(FullIntraRequest, _u32, st.lists(st.tuples(_ssrcs, _u8), max_size=3).map(tuple)),
     st.builds(Remb, _u32, st.integers(0, 1 << 70), st.lists(_u32, max_size=3).map(tuple)),
+    st.builds(ReferenceTime, _u32, st.integers(0, (1 << 64) - 1)),
+    st.builds(DelaySinceReferenceTime, _u32, _u32, _u32, _u32),
     st.builds(TransportFeedback, _u32, _ssrcs, _u16, st.integers(0, 0xFFFFFF), _u8, _arrivals),
 )
 compounds = st.lists(_packets, max_size=4).map(encode_compound)
