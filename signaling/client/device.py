@@ -57,7 +57,8 @@ class DeviceStatus:
     wanted: bool = True
     """Whether anybody receives anything; otherwise nothing is encoded, though the camera stays open."""
     error: str | None = None
-    """The last thing that went wrong, until something goes right. While streaming: why there is no signalling now."""
+    """The last thing that went wrong, until something goes right. While streaming: why there is no signalling
+    now, or why one of several sources is not sent."""
 
 
 class Device:
@@ -265,7 +266,7 @@ class Device:
         """Take the numbers of the last second into the status."""
         width, height = numbers.size or (None, None)
         status = DeviceStatus("streaming", room, width, height, numbers.fps, numbers.bitrate, numbers.wanted)
-        self._show(replace(status, error=self._interruption))
+        self._show(replace(status, error=self._interruption or numbers.error))
 
     def show_state(self, state: State, room: int | None = None, error: str | None = None) -> None:
         """Change the state; the numbers are gone with the old one."""

@@ -13,6 +13,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
+from .continuity import Continuity
 from .errors import ClientError, MediaError
 from .peer import close_peer_connection
 from .tracklist import offered_tracks
@@ -86,11 +87,7 @@ class ReceivedTrack(MediaStreamTrack):
         self._queue: deque[VideoFrame | AudioFrame] = deque()
         self._limit = VIDEO_QUEUE_FRAMES if self.kind == "video" else AUDIO_QUEUE_FRAMES
         self._news = asyncio.Event()
-        self._last: tuple[float, float] | None = None
-        """Arrival and timestamp, both in seconds, of the newest frame."""
-        self._shift = 0
-        """Added to timestamps, in their own units: every media connection begins at zero."""
-        self._shift_due = False
+        self._continuity = Continuity()
         self._pump = asyncio.create_task(self._read(), name="received-track")
 
     async def recv(self) -> Any:  # noqa: ANN401 - a VideoFrame or an AudioFrame, by kind
@@ -115,7 +112,7 @@ class ReceivedTrack(MediaStreamTrack):
             return
         self._pump.cancel()
         self._source = source
-        self._shift_due = True
+        self._continuity.switch()
         if source is not None and self.readyState == "live":
             self._pump = asyncio.create_task(self._read(), name="received-track")
 
@@ -137,7 +134,8 @@ class ReceivedTrack(MediaStreamTrack):
     def _take(self, frame: VideoFrame | AudioFrame, now: float) -> None:
         if self.first_arrival is None:
             self.first_arrival = now
-        self._keep_time(frame, now)
+        if frame.pts is not None and frame.time_base:
+            frame.pts = self._continuity.shifted(frame.pts, frame.time_base, now)
         self.frames += 1
         self._arrivals.append(now)
         if isinstance(frame, VideoFrame):
@@ -147,16 +145,6 @@ class ReceivedTrack(MediaStreamTrack):
             self.dropped += 1
         self._queue.append(frame)
         self._news.set()
-
-    def _keep_time(self, frame: VideoFrame | AudioFrame, now: float) -> None:
-        if frame.pts is None or not frame.time_base:
-            return
-        if self._shift_due and self._last is not None:
-            arrival, seconds = self._last
-            self._shift = round((seconds + now - arrival) / frame.time_base) - frame.pts
-        self._shift_due = False
-        frame.pts += self._shift
-        self._last = now, float(frame.pts * frame.time_base)
 
 
 class Feed:
@@ -209,8 +197,9 @@ class Feed:
         self._change = asyncio.Event()
 
     def describe(self, described: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what the server says of the tracks, by their ids."""
-        self._described.update(described)
+        """Take what the server says that the device publishes now, by track ids."""
+        self._described = dict(described)
+        self.notify()
 
     @property
     def peer(self) -> RTCPeerConnection | None:

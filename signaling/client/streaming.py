@@ -40,6 +40,8 @@ class Numbers(NamedTuple):
     fps: float
     bitrate: float
     wanted: bool
+    error: str | None
+    """Of a source that is being opened again while others are sent."""
 
 
 class Streaming:
@@ -154,11 +156,13 @@ class Streaming:
         await self._unpublish()
         if all(slot.ended for slot in self._slots.values()):
             return True
-        error = next((slot.error for slot in self._slots.values() if slot.error is not None), None)
-        self._device.show_state("joining", self._room, str(error) if error is not None else None)
+        self._device.show_state("joining", self._room, self._source_error())
         await self._news.wait()
         self._news.clear()
         return False
+
+    def _source_error(self) -> str | None:
+        return next((str(slot.error) for slot in self._slots.values() if slot.error is not None), None)
 
     async def _send(self, tracks: list[SourceTrack]) -> None:
         """Bring the connection up to date, then send for a second; what passes is tried again after a pause."""
@@ -207,7 +211,7 @@ class Streaming:
         self._published_at = asyncio.get_running_loop().time()
         log.info("device_streaming", device=self._device.id, room=self._room)
         track = _shown(tracks)
-        self._device.show_numbers(self._room, Numbers(track.size, 0.0, 0.0, wanted=True))
+        self._device.show_numbers(self._room, Numbers(track.size, 0.0, 0.0, wanted=True, error=self._source_error()))
         if current is not None:
             await current.close()
         return publication
@@ -222,7 +226,7 @@ class Streaming:
             fps = (track.frames - frames) / elapsed
             bitrate = (publication.bytes_sent - sent) * 8 / elapsed
             wanted = any(each.wanted for each in publication.sources)
-            numbers = Numbers(track.size, round(fps, 1), round(bitrate), wanted)
+            numbers = Numbers(track.size, round(fps, 1), round(bitrate), wanted, self._source_error())
             self._device.show_numbers(self._room, numbers)
 
     # --- what the server is told --------------------------------------------------------------------------------------

@@ -368,7 +368,7 @@ class Viewer:
 
     async def _handle(self, event: Event, subscriptions: Subscriptions) -> None:
         match event.name:
-            case "start_listening":
+            case "start_listening" | "tracks_changed":
                 self._listen(event, subscriptions)
             case "stop_listening":
                 await subscriptions.drop(event.integer("feed"), str(event.data.get("reason", "ended")))
@@ -392,12 +392,13 @@ class Viewer:
                 pass  # events that this version does not know must not break it
 
     def _listen(self, event: Event, subscriptions: Subscriptions) -> None:
+        """Subscribe to a feed; of one that we have, take what it now consists of."""
         feed_id, device = event.integer("feed"), str(event.data.get("device", ""))
         described = {str(track.get("id")): track for track in event.data.get("tracks") or () if isinstance(track, dict)}
         known = subscriptions.feeds.get(feed_id)
         if known is not None:
             known.describe(described)
-        elif self._device in {None, device}:
+        elif self._device in {None, device} and event.name == "start_listening":
             subscriptions.listen(Feed(feed_id, device, described))
 
     def _ready(self, feed: Feed) -> None:

@@ -142,6 +142,24 @@ async def test_view_of_no_server_fails_and_says_why() -> None:
     assert err == "aiosfu: cannot connect to 127.0.0.1:1: Connection refused\n"
 
 
+async def test_view_waits_for_devices_and_outlives_a_restart() -> None:
+    async with running_server(check_tasks=False) as server:
+        port, url = server.port, server.server_url
+        async with Program("view", "--server", url, "--standing") as program:
+            await until(lambda: bool(server.service.rooms.state.rooms), timeout=20)
+            async with a_device(url):
+                await program.line("cam-1  640x360")
+                await server.server.stop()
+                assert "trying again" in await program.line("no server: ")
+                async with running_server(port=port, check_tasks=False):
+                    await program.line("the server is back")
+                    await program.line("cam-1  640x360")
+                    status, out, err, took = await program.stop()
+            assert (status, err) == (0, "")
+            assert took < STOP_SECONDS
+            assert out.count("summary  cam-1") == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_device_shows_its_state_and_ends_in_good_order(number: signal.Signals) -> None:
     async with running_server() as server:
