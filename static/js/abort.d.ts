@@ -17,3 +17,11 @@ export declare function withResolvers<T>(): {
     resolve: (value: T) => void;
     reject: (error: unknown) => void;
 };
+/**
+ * Wait until `condition` holds, looking now and at each event of this name; rejects when it throws.
+ * @param {EventTarget} target
+ * @param {string} name
+ * @param {() => boolean} condition
+ * @returns {Promise<void>}
+ */
+export declare function until(target: EventTarget, name: string, condition: () => boolean): Promise<void>;

@@ -30,3 +30,27 @@ export function withResolvers() {
   parts.promise.catch(() => {});
   return parts;
 }
+
+/**
+ * Wait until `condition` holds, looking now and at each event of this name; rejects when it throws.
+ * @param {EventTarget} target
+ * @param {string} name
+ * @param {() => boolean} condition
+ * @returns {Promise<void>}
+ */
+export function until(target, name, condition) {
+  const stop = new AbortController();
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      try {
+        if (!condition()) return;
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+      stop.abort();
+    };
+    target.addEventListener(name, look, { signal: stop.signal });
+    look();
+  });
+}

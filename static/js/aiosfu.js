@@ -10,7 +10,8 @@
  *     await viewer.watch();
  */
 
-export { Connection, randomClientId } from "./connection.js";
+export { randomClientId } from "./address.js";
+export { Connection } from "./connection.js";
 export { ConnectionClosedError, isRefusal, RequestTimeoutError, ServerError } from "./errors.js";
 export { Feed } from "./feed.js";
 export { Publication } from "./publication.js";

@@ -105,20 +105,6 @@ export type PendingRequest = {
  * @property {(error: unknown) => void} reject
  */
 /**
- * Make a client id that is unlikely to collide.
- * @param {Role} role
- * @returns {string}
- */
-export declare function randomClientId(role: Role): string;
-/**
- * Build the address of the protocol's section 1. Tokens go into the first frame, not in here, where proxies log them.
- * @param {string | undefined} server
- * @param {Role} role
- * @param {string} clientId
- * @returns {URL}
- */
-export declare function socketUrl(server: string | undefined, role: Role, clientId: string): URL;
-/**
  * Keep one session with the server going over one WebSocket after another, and speak the protocol's envelope.
  *
  * Unsolicited messages are dispatched under their own names (detail: their data); see `ConnectionEvents` for the rest.

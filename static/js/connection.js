@@ -2,11 +2,12 @@
 /** The signalling connection: one WebSocket, requests with replies, reconnection and resume. No DOM, no media. */
 
 import { abortable, withResolvers } from "./abort.js";
+import { randomClientId, socketUrl } from "./address.js";
 import { Backoff } from "./backoff.js";
 import { ConnectionClosedError, RequestTimeoutError, ServerError } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
-import { CLOSE_ID_IN_USE, CLOSE_NORMAL, FATAL_CLOSE_CODES } from "./protocol.js";
+import { CLOSE_ID_IN_USE, CLOSE_NORMAL, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
 import { Unacknowledged } from "./unacknowledged.js";
 
 /** From opening the socket to `welcome`; a reachable server answers in one round trip. */
@@ -53,31 +54,6 @@ const STABLE_MS = 5_000;
  * @property {(data: any) => void} resolve
  * @property {(error: unknown) => void} reject
  */
-
-/**
- * Make a client id that is unlikely to collide.
- * @param {Role} role
- * @returns {string}
- */
-export function randomClientId(role) {
-  const bytes = crypto.getRandomValues(new Uint8Array(6));
-  const suffix = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return `${role.toLowerCase()}-${suffix}`;
-}
-
-/**
- * Build the address of the protocol's section 1. Tokens go into the first frame, not in here, where proxies log them.
- * @param {string | undefined} server
- * @param {Role} role
- * @param {string} clientId
- * @returns {URL}
- */
-export function socketUrl(server, role, clientId) {
-  const url = new URL(server ?? new URL(import.meta.url).origin);
-  const secure = url.protocol === "https:" || url.protocol === "wss:";
-  const path = ["ws", "connect", role, clientId].map(encodeURIComponent).join("/");
-  return new URL(`${secure ? "wss" : "ws"}://${url.host}/${path}`);
-}
 
 /**
  * Keep one session with the server going over one WebSocket after another, and speak the protocol's envelope.
@@ -200,7 +176,7 @@ export class Connection extends Emitter {
     const text = JSON.stringify({ event, data, id });
     this.#unacknowledged.add(id, text);
     socket.send(text);
-    emit(this, "traffic", { direction: "out", event, data, id });
+    emit(this, "traffic", { direction: "out", event, data: withoutSecrets(event, data), id });
     return id;
   }
 
@@ -460,11 +436,4 @@ export class Connection extends Emitter {
     this.#state = state;
     emit(this, "state", { state, retryInMs: null, error: null, ...more });
   }
-}
-
-/** @param {string} event @param {any} data */
-function withoutSecrets(event, data) {
-  if (event !== "welcome") return data;
-  const servers = (data.ice_servers ?? []).map((/** @type {any} */ server) => ({ ...server, credential: undefined }));
-  return { ...data, resume: data.resume && "(hidden)", ice_servers: servers };
 }

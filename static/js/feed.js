@@ -1,10 +1,11 @@
 // @ts-check
 /** One device's media as a viewer receives it. Made by `Viewer`. */
 
-import { abortable } from "./abort.js";
+import { abortable, until } from "./abort.js";
 import { Backoff } from "./backoff.js";
 import { isClosed, isRefusal } from "./errors.js";
 import { emit, Emitter } from "./events.js";
+import { Pauses } from "./pauses.js";
 import { Receiver } from "./receiver.js";
 
 /** A link that WebRTC calls disconnected often comes back by itself within a second or two; after this we start over. */
@@ -50,8 +51,7 @@ export class Feed extends Emitter {
   /** @type {Receiver | null} an earlier one, whose last picture is shown until the next is there */ #retired = null;
   #hasTracks = false; // whether the present attempt has brought any
   /** @type {Map<string, ReceivedTrack>} in `stream` now, by the publisher's track id */ #received = new Map();
-  /** @type {Set<Kind>} what shall be paused */ #pauseWanted = new Set();
-  /** @type {Set<Kind>} what the server says is paused */ #paused = new Set();
+  #pauses = new Pauses();
   /** @type {string[] | null} track ids; null is all */ #selected = null;
   /** @type {Promise<void>} offers are answered one after the other */ #answering = Promise.resolve();
   /** @type {any} the pause before another attempt, or the patience with a broken link */ #timer = null;
@@ -83,7 +83,7 @@ export class Feed extends Emitter {
 
   /** The kinds that are paused now. */
   get paused() {
-    return [...this.#paused].sort();
+    return this.#pauses.now;
   }
 
   /** The tracks that were asked for, by id; null is all there are. */
@@ -120,7 +120,10 @@ export class Feed extends Emitter {
       else this.#subscribe();
     }
     try {
-      await abortable(this.#becomesLive(), signal);
+      await abortable(
+        until(this, "state", () => this.#isLive()),
+        signal,
+      );
     } catch (error) {
       if (signal?.aborted) this.stop();
       throw error;
@@ -134,7 +137,7 @@ export class Feed extends Emitter {
     this.#closeReceivers();
     for (const received of this.received) this.#dropTrack(received);
     this.#askToStop();
-    this.#paused.clear();
+    this.#pauses.forget();
     if (this.#state !== "ended") this.#setState("idle");
   }
 
@@ -144,7 +147,7 @@ export class Feed extends Emitter {
    * @returns {Promise<Kind[]>} what is paused now
    */
   pause(...kinds) {
-    for (const kind of kindsOf(kinds)) this.#pauseWanted.add(kind);
+    this.#pauses.want(kinds, true);
     return this.#applyPause();
   }
 
@@ -154,7 +157,7 @@ export class Feed extends Emitter {
    * @returns {Promise<Kind[]>} what is paused now
    */
   resume(...kinds) {
-    for (const kind of kindsOf(kinds)) this.#pauseWanted.delete(kind);
+    this.#pauses.want(kinds, false);
     return this.#applyPause();
   }
 
@@ -202,7 +205,7 @@ export class Feed extends Emitter {
     this.reason = null;
     emit(this, "tracks", this.tracks);
     if (!isOther && this.#state !== "lost") return;
-    this.#paused.clear();
+    this.#pauses.forget();
     // A device that starts anew may have given its tracks new ids.
     if (this.#selected && !this.#selected.some((id) => this.tracks.some((track) => track.id === id))) this.#selected = null;
     if (this.#wanted) this.#subscribe();
@@ -247,9 +250,8 @@ export class Feed extends Emitter {
    */
   sessionResumed(isSubscribed) {
     if (!this.#wanted) return;
-    const state = this.#receiver?.pc.connectionState;
-    const isBroken = state === "disconnected" || state === "failed";
-    if (isBroken || (state === "connected" && !isSubscribed)) this.#startOver();
+    const state = this.#receiver?.pc.connectionState ?? "new";
+    if (["disconnected", "failed"].includes(state) || (state === "connected" && !isSubscribed)) this.#startOver();
     else this.#guard(this.#applyPause());
   }
 
@@ -318,7 +320,7 @@ export class Feed extends Emitter {
 
   /** Ask the server to forget the subscription. Refused where there is none, which is as good. */
   async #askToStop() {
-    this.#paused.clear();
+    this.#pauses.forget();
     const { connection } = this.#link;
     if (connection.state === "open") await connection.request("stop_receiving", { feed: this.id }).catch(() => {});
   }
@@ -333,10 +335,8 @@ export class Feed extends Emitter {
     const answering = this.#answering.then(async () => {
       if (turn !== this.#turn) return;
       let answer;
-      if (receiver) {
-        // An offer for another connection than the present one: this happens when a resumed session repeats a reply.
-        answer = await receiver.answer(sdp).catch(() => null);
-      }
+      // Fails for an offer of another connection than the present: a resumed session may repeat a reply.
+      if (receiver) answer = await receiver.answer(sdp).catch(() => null);
       answer ??= await this.#newReceiver().answer(sdp);
       if (turn !== this.#turn) return;
       this.#link.connection.send("start_receiving", { sdp: answer, feed: this.id });
@@ -357,7 +357,7 @@ export class Feed extends Emitter {
     this.#hasTracks = false;
     const receiver = new Receiver(this.#link.iceServers(), {
       added: (id, track) => receiver === this.#receiver && this.#added(id, track),
-      removed: (id, track) => receiver === this.#receiver && this.#removed(id, track),
+      removed: (id) => receiver === this.#receiver && this.#dropTrack(this.#received.get(id)),
       state: (state) => receiver === this.#receiver && this.#linkChanged(state),
       candidate: (candidate) => this.#sendCandidate(candidate),
       firstFrame: () =>
@@ -381,13 +381,9 @@ export class Feed extends Emitter {
     emit(this, "track", received);
   }
 
-  /** @param {string} id @param {MediaStreamTrack} track */
-  #removed(id, track) {
-    this.#dropTrack({ id, kind: /** @type {Kind} */ (track.kind), track });
-  }
-
-  /** @param {ReceivedTrack} received */
+  /** @param {ReceivedTrack} [received] */
   #dropTrack(received) {
+    if (!received) return;
     if (this.#received.get(received.id)?.track === received.track) this.#received.delete(received.id);
     this.stream.removeTrack(received.track);
     emit(this, "trackremoved", received);
@@ -417,19 +413,13 @@ export class Feed extends Emitter {
 
   /** @returns {Promise<Kind[]>} */
   async #applyPause() {
-    const hasSubscription = this.#receiver !== null && this.#canAsk;
-    const toPause = [...this.#pauseWanted].filter((kind) => !this.#paused.has(kind));
-    const toResume = [...this.#paused].filter((kind) => !this.#pauseWanted.has(kind));
-    if (hasSubscription && toPause.length > 0) await this.#askPause("pause_receiving", toPause);
-    if (hasSubscription && toResume.length > 0) await this.#askPause("resume_receiving", toResume);
+    for (const [event, kinds] of this.#pauses.requests()) {
+      if (this.#receiver === null || !this.#canAsk) break; // made up for once it is received
+      const { paused } = await this.#link.connection.request(event, { feed: this.id, kinds });
+      this.#pauses.set(paused);
+      emit(this, "paused", { paused: this.paused });
+    }
     return this.paused;
-  }
-
-  /** @param {"pause_receiving" | "resume_receiving"} event @param {Kind[]} kinds */
-  async #askPause(event, kinds) {
-    const { paused } = await this.#link.connection.request(event, { feed: this.id, kinds });
-    this.#paused = new Set(paused);
-    emit(this, "paused", { paused: this.paused });
   }
 
   #closeReceivers() {
@@ -441,18 +431,9 @@ export class Feed extends Emitter {
     this.#hasTracks = false;
   }
 
-  /** @returns {Promise<void>} */
-  #becomesLive() {
-    return new Promise((resolve, reject) => {
-      const check = () => {
-        if (this.#state === "live") resolve();
-        else if (this.#state === "ended" || !this.#wanted) reject(new Error(`Feed ${this.id} stopped before it was live.`));
-        else return;
-        this.removeEventListener("state", check);
-      };
-      this.addEventListener("state", check);
-      check();
-    });
+  #isLive() {
+    if (!this.#wanted) throw new Error(`Feed ${this.id} stopped before it was live.`);
+    return this.#state === "live";
   }
 
   /** @param {Promise<unknown>} task */
@@ -466,11 +447,6 @@ export class Feed extends Emitter {
     this.#state = state;
     emit(this, "state", { state, reason });
   }
-}
-
-/** @param {Kind[]} kinds @returns {Kind[]} */
-function kindsOf(kinds) {
-  return kinds.length > 0 ? kinds : ["audio", "video"];
 }
 
 /** @param {string[] | null} ids */

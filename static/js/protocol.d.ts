@@ -1,4 +1,4 @@
-/** The wire protocol's events as types, and its close codes. Nothing here runs. */
+/** The wire protocol: its events as types, its close codes, its secrets. */
 export type Role = "WEB" | "DEVICE";
 export type Kind = "audio" | "video";
 export type TrackInfo = {
@@ -158,3 +158,9 @@ export declare const FATAL_CLOSE_CODES: Set<number>;
 export declare const CLOSE_ID_IN_USE = 4409;
 /** Normal closure (RFC 6455 section 7.4.1). */
 export declare const CLOSE_NORMAL = 1000;
+/**
+ * Copy a message's data for showing it to somebody.
+ * @param {string} event
+ * @param {any} data
+ */
+export declare function withoutSecrets(event: string, data: any): any;

@@ -1,5 +1,5 @@
 // @ts-check
-/** The wire protocol's events as types, and its close codes. Nothing here runs. */
+/** The wire protocol: its events as types, its close codes, its secrets. */
 
 /**
  * @typedef {"WEB" | "DEVICE"} Role
@@ -36,8 +36,20 @@
  */
 
 /** Close codes of the protocol (section 1) after which trying again cannot help. */
-export const FATAL_CLOSE_CODES = new Set([4400, 4401]);
+export const FATAL_CLOSE_CODES = new Set([4400, 4401, 4403]);
 /** The id is in use, or, after `welcome`, somebody else has taken it over. */
 export const CLOSE_ID_IN_USE = 4409;
 /** Normal closure (RFC 6455 section 7.4.1). */
 export const CLOSE_NORMAL = 1000;
+
+/**
+ * Copy a message's data for showing it to somebody.
+ * @param {string} event
+ * @param {any} data
+ */
+export function withoutSecrets(event, data) {
+  if (typeof data.sdp === "string") return { ...data, sdp: data.sdp.replace(/^(a=ice-pwd:).*$/gm, "$1(hidden)") };
+  if (event !== "welcome") return data;
+  const servers = data.ice_servers?.map((/** @type {any} */ server) => ({ ...server, credential: "(hidden)" })) ?? [];
+  return { ...data, resume: data.resume && "(hidden)", ice_servers: servers };
+}

@@ -7,6 +7,7 @@ import { DeviceList } from "./devices.js";
 import { isClosed, isRefusal } from "./errors.js";
 import { emit, Emitter, on } from "./events.js";
 import { Feed } from "./feed.js";
+import { LostFeeds } from "./lost-feeds.js";
 import { Publication } from "./publication.js";
 
 /** Pause between invitations while nothing is to be seen, for servers that invite nobody by themselves later. */
@@ -16,8 +17,6 @@ const INVITE_INTERVAL_MS = 3_000;
 const INVITED_INTERVAL_MS = 20_000;
 /** Feeds held at once; far above what a browser can decode. */
 const MAX_FEEDS = 256;
-/** A lost device's feed is kept this long: clients that start anew wait up to ten seconds between attempts. */
-const LOST_FEED_MS = 15_000;
 
 /** Ends after which the device may be back in a moment. */
 const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
@@ -56,7 +55,7 @@ const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
  */
 export class Viewer extends Emitter {
   /** @type {Map<number, Feed>} in our room now */ #feeds = new Map();
-  /** @type {Map<Feed, any>} feeds whose device or server is gone and may be back, with their timers */ #parked = new Map();
+  #lost = new LostFeeds((feed) => this.#endFeed(feed, feed.reason ?? "disconnected"));
   #devices = new DeviceList();
   /** @type {number | null} our room; null while there is none */ #room = null;
   /** @type {Publication | null} what we send ourselves, in a two-way call */ #publication = null;
@@ -98,7 +97,7 @@ export class Viewer extends Emitter {
 
   /** The feeds that are there now, and those that are lost and may come back. */
   get feeds() {
-    return [...this.#feeds.values(), ...this.#parked.keys()];
+    return [...this.#feeds.values(), ...this.#lost.feeds];
   }
 
   /** Who is online and what they do, by name; empty where the server does not tell. */
@@ -289,7 +288,7 @@ export class Viewer extends Emitter {
     }
     this.#roomBackoff.reset();
     this.#wasInRoom = true;
-    for (const feed of this.#parked.keys()) this.#startParkTimer(feed);
+    this.#lost.startWaiting();
     this.#updateState();
     if (this.#publication) this.#guard(this.#publication.start());
     // Servers that follow only the published document do not tell who is there.
@@ -346,7 +345,7 @@ export class Viewer extends Emitter {
       known.announced(data);
       return;
     }
-    const back = data.device === undefined ? undefined : this.#unpark(data.device);
+    const back = this.#lost.takeBack(data.device);
     if (back) {
       this.#feeds.set(data.feed, back);
       back.announced(data);
@@ -386,7 +385,7 @@ export class Viewer extends Emitter {
   #feedGone(feed, reason) {
     if (MAY_COME_BACK.has(reason) && feed.device !== null) {
       this.#park(feed, reason);
-      this.#startParkTimer(feed);
+      if (this.#room !== null) this.#lost.startWaiting();
     } else {
       this.#endFeed(feed, reason);
     }
@@ -396,32 +395,15 @@ export class Viewer extends Emitter {
   /** @param {Feed} feed @param {string} reason */
   #park(feed, reason) {
     this.#feeds.delete(feed.id);
-    this.#parked.set(feed, null);
+    this.#lost.add(feed);
     feed.park(reason);
     this.#updateState();
   }
 
-  /** @param {Feed} feed whose device has so long to come back */
-  #startParkTimer(feed) {
-    clearTimeout(this.#parked.get(feed));
-    this.#parked.set(feed, setTimeout(() => this.#endFeed(feed, feed.reason ?? "disconnected"), LOST_FEED_MS));
-  }
-
-  /** @param {string} device @returns {Feed | undefined} the lost feed of a device that is back */
-  #unpark(device) {
-    const feed = [...this.#parked.keys()].find((parked) => parked.device === device);
-    if (feed) {
-      clearTimeout(this.#parked.get(feed));
-      this.#parked.delete(feed);
-    }
-    return feed;
-  }
-
   /** @param {Feed} feed @param {string} reason */
   #endFeed(feed, reason) {
-    clearTimeout(this.#parked.get(feed));
-    this.#parked.delete(feed);
-    this.#feeds.delete(feed.id);
+    this.#lost.remove(feed);
+    if (this.#feeds.get(feed.id) === feed) this.#feeds.delete(feed.id);
     feed.end(reason);
     emit(this, "feedended", feed);
     this.#updateState();
