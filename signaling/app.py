@@ -96,6 +96,8 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(SECURITY_HEADERS)
     if not request.path.startswith("/ws/"):
         response.headers["Cache-Control"] = "no-cache"
+    if request.path.startswith("/static/js/"):
+        response.headers["Access-Control-Allow-Origin"] = "*"  # pages elsewhere load the library; it holds no secrets
 
 
 async def _health(_request: web.Request) -> web.Response:

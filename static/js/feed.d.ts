@@ -142,9 +142,6 @@ export declare class Feed extends Emitter<FeedEvents> {
      * @returns {Promise<import("./stats.js").MediaStats | null>} null while there is no connection
      */
     stats(): Promise<import("./stats.js").MediaStats | null>;
-    /**
-     * Read how loud it is now, muted or not.
-     * @returns {number | null} 0 to 1, or null where the sender does not say (RFC 6464)
-     */
+    /** @returns {number | null} how loud it is now, muted or not: 0 to 1; null where the sender does not say (RFC 6464) */
     audioLevel(): number | null;
 }

@@ -57,6 +57,7 @@ export class Feed extends Emitter {
   /** @type {any} the pause before another attempt, or the patience with a broken link */ #timer = null;
   #backoff = new Backoff();
   #wanted = false;
+  #isAsking = false; // from asking for an offer to having answered it
   #turn = 0; // counts attempts, so that what belongs to an earlier one is recognised
   #askedAt = 0;
   #link;
@@ -120,10 +121,8 @@ export class Feed extends Emitter {
       else this.#subscribe();
     }
     try {
-      await abortable(
-        until(this, "state", () => this.#isLive()),
-        signal,
-      );
+      const isLive = until(this, "state", () => this.#isLive());
+      await abortable(isLive, signal);
     } catch (error) {
       if (signal?.aborted) this.stop();
       throw error;
@@ -183,10 +182,7 @@ export class Feed extends Emitter {
     return { ...stats, firstFrameMs: at === null ? null : Math.round(at - this.#askedAt) };
   }
 
-  /**
-   * Read how loud it is now, muted or not.
-   * @returns {number | null} 0 to 1, or null where the sender does not say (RFC 6464)
-   */
+  /** @returns {number | null} how loud it is now, muted or not: 0 to 1; null where the sender does not say (RFC 6464) */
   audioLevel() {
     return this.#receiver?.audioLevel() ?? null;
   }
@@ -223,10 +219,7 @@ export class Feed extends Emitter {
     this.#answer(sdp, this.#receiver, turn).catch((error) => this.#failed(error, turn));
   }
 
-  /**
-   * Start over: the server says that our connection is dead, or the network has changed.
-   * @internal
-   */
+  /** Start over: the server says that our connection is dead. @internal */
   connectionLost() {
     if (this.#wanted && this.#state !== "ended") this.#startOver();
   }
@@ -238,6 +231,7 @@ export class Feed extends Emitter {
    */
   park(reason) {
     this.#turn += 1;
+    this.#isAsking = false;
     clearTimeout(this.#timer);
     this.reason = reason;
     this.#setState("lost", reason);
@@ -249,9 +243,9 @@ export class Feed extends Emitter {
    * @param {boolean} isSubscribed whether the server still has our subscription
    */
   sessionResumed(isSubscribed) {
-    if (!this.#wanted) return;
-    const state = this.#receiver?.pc.connectionState ?? "new";
-    if (["disconnected", "failed"].includes(state) || (state === "connected" && !isSubscribed)) this.#startOver();
+    if (!this.#wanted || this.#isAsking) return; // what we asked is answered on the new socket
+    const state = this.#receiver?.pc.connectionState ?? "closed";
+    if (!isSubscribed || ["disconnected", "failed", "closed"].includes(state)) this.#startOver();
     else this.#guard(this.#applyPause());
   }
 
@@ -281,12 +275,15 @@ export class Feed extends Emitter {
     const tracks = this.#selected;
     this.#askedAt = performance.now();
     if (this.#state !== "lost") this.#setState("connecting");
+    this.#isAsking = true;
     try {
       const data = { room_id: this.#link.room(), feed: this.id, ...(tracks && { tracks }) };
       const offer = await this.#link.connection.request("join_as_subscriber", data);
       if (turn === this.#turn) await this.#answer(offer.sdp, null, turn);
     } catch (error) {
       this.#failed(error, turn);
+    } finally {
+      if (turn === this.#turn) this.#isAsking = false;
     }
   }
 
@@ -305,17 +302,15 @@ export class Feed extends Emitter {
   /** Drop the subscription and ask for another, after a pause that grows from none. */
   #startOver() {
     clearTimeout(this.#timer);
+    this.#isAsking = false;
     const turn = ++this.#turn;
     const isFirst = this.#backoff.attempts === 0;
     const pause = this.#backoff.next();
     if (this.#state === "live") this.#setState("lost");
-    this.#timer = setTimeout(
-      async () => {
-        await this.#askToStop();
-        if (turn === this.#turn) this.#subscribe();
-      },
-      isFirst ? 0 : pause,
-    );
+    this.#timer = setTimeout(async () => {
+      await this.#askToStop();
+      if (turn === this.#turn) this.#subscribe();
+    }, isFirst ? 0 : pause);
   }
 
   /** Ask the server to forget the subscription. Refused where there is none, which is as good. */
@@ -405,9 +400,8 @@ export class Feed extends Emitter {
     }
   }
 
-  /** @param {RTCIceCandidate | null} candidate */
+  /** @param {RTCIceCandidate | null} candidate a courtesy: the server needs none to connect */
   #sendCandidate(candidate) {
-    // A courtesy: the server needs none to connect.
     if (this.#link.connection.state === "open") this.#link.connection.send("ice", { ...candidate?.toJSON(), typ: "sub" });
   }
 
@@ -436,7 +430,7 @@ export class Feed extends Emitter {
     return this.#state === "live";
   }
 
-  /** @param {Promise<unknown>} task */
+  /** @param {Promise<unknown>} task whose failure is to be told */
   #guard(task) {
     task.catch((error) => isClosed(error) || emit(this, "error", error));
   }

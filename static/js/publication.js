@@ -45,6 +45,7 @@ export class Publication extends Emitter {
   #backoff = new Backoff();
   #meter = new StatsMeter();
   #offersWaiting = 0;
+  #isOffering = false; // from an offer to its answer
   #connection;
   #stream;
   #options;
@@ -245,7 +246,9 @@ export class Publication extends Emitter {
   async #offer(pc) {
     if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" });
     await pc.setLocalDescription();
-    const answer = await this.#connection.request("offer_from_device", { sdp: pc.localDescription?.sdp });
+    this.#isOffering = true;
+    const asking = this.#connection.request("offer_from_device", { sdp: pc.localDescription?.sdp });
+    const answer = await asking.finally(() => (this.#isOffering = false));
     if (pc !== this.#pc) return;
     await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     await this.#shape();
@@ -314,10 +317,11 @@ export class Publication extends Emitter {
   /** @param {boolean} isKnown whether the server still has our publication */
   #sessionResumed(isKnown) {
     const pc = this.#pc;
-    if (!pc || pc.connectionState === "new") return; // not offered yet, or its answer is on its way
-    if (!isKnown) this.#repair(true);
+    if (!pc || this.#isOffering) return; // its answer comes on the new socket
+    const isUnheard = pc.connectionState === "new" || pc.signalingState !== "stable";
+    if (isUnheard) this.#offerSoon().catch((error) => emit(this, "error", error));
+    else if (!isKnown) this.#repair(true);
     else if (pc.connectionState !== "connected") this.#repair(false);
-    else if (pc.signalingState !== "stable") this.#offerSoon().catch((error) => emit(this, "error", error));
   }
 
   // --- what is sent ----------------------------------------------------------------------------------------------

@@ -206,7 +206,9 @@ export class Publisher extends Emitter {
   /** @param {import("./protocol.js").Resumed} resumed */
   #resumed({ rooms }) {
     this.#rooms = new Set(rooms.map(({ room_id: room }) => room));
-    if (this.#rooms.size === 0 && !this.#joining) this.#publication.suspend();
+    if (this.#joining) return; // its requests are answered on the new socket
+    if (this.#rooms.size === 0) this.#publication.suspend();
+    else if (!this.#publication.peerConnection) this.#enqueue(() => this.#publication.start());
     this.#updateState();
   }
 

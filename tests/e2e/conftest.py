@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,3 +26,11 @@ async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
     async with running_chromium() as browser:
         yield browser
     await server.wait_empty()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
