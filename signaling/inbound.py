@@ -170,7 +170,13 @@ class Leave(Inbound):
     room_id: Annotated[int | None, Field(description="an integer")] = None
 
 
-_BOTH = (JoinAsPublisher, OfferFromDevice, Ice, Unpublish, Leave, Auth)
+class Ping(Inbound):
+    """Ask for a sign of life; `pong` answers. For browsers, whose scripts can send no WebSocket ping."""
+
+    event = "ping"
+
+
+_BOTH = (JoinAsPublisher, OfferFromDevice, Ice, Unpublish, Leave, Auth, Ping)
 _WEB = (
     CreateRoom,
     InviteDevices,

@@ -232,6 +232,12 @@ class Left(Outbound):
     room_id: int
 
 
+class Pong(Outbound):
+    """Answers `ping`."""
+
+    event = "pong"
+
+
 class ConnectionLost(Outbound):
     """A media connection died while the socket lives: offer (`pub`) or subscribe (`sub`) again."""
 

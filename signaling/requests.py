@@ -16,7 +16,7 @@ ALL_KINDS: frozenset[Kind] = frozenset(("audio", "video"))
 
 
 def to_request(client: Client, event: protocol.Inbound, request_id: RequestId | None) -> ClientRequest:
-    """Return what `event` asks of the rooms. `Ice` and `Auth` ask nothing of them and are not to be given here."""
+    """Return what `event` asks of the rooms. `Ice`, `Auth` and `Ping` ask nothing of them: they are not to be given."""
     return _REQUESTS[type(event)](client, event, request_id)
 
 

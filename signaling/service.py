@@ -156,6 +156,9 @@ class Service:
             if isinstance(event, protocol.Auth):
                 session.received -= 1  # as before a session, where it counts as none of its messages
                 return  # who is here has been let in
+            if isinstance(event, protocol.Ping):
+                self._send(client, protocol.Pong(), request_id)
+                return
             if isinstance(event, protocol.Ice):
                 return  # candidates are checked; they are not needed to connect to an ICE-lite server
             event = self._as_granted(session.grant, event, request_id)

@@ -35,6 +35,8 @@ TOO_BIG_LINGER_SECONDS = 0.5
 ABUSE_RATE_PER_SECOND = 5.0
 ABUSE_BURST_MESSAGES = 200.0
 """Messages over the rate limit that are answered before the socket is closed."""
+GOODBYE = 4000
+"""Close code of a client that will not come back: its session ends with the socket instead of waiting for it."""
 HEARTBEAT_LOST = 4408
 """Close code when no pong comes; the client will hardly see it."""
 
@@ -284,6 +286,8 @@ class Session:
         while True:
             message = await self._socket.receive()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
+                if message.type is WSMsgType.CLOSE and message.data == GOODBYE:
+                    self.stop(WSCloseCode.OK, "goodbye", resumable=False)
                 return
             if message.type is WSMsgType.PONG:
                 self._take_pong(message.data)

@@ -7,7 +7,7 @@ import { Backoff } from "./backoff.js";
 import { ConnectionClosedError, RequestTimeoutError, ServerError } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
-import { CLOSE_ID_IN_USE, CLOSE_NORMAL, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
+import { CLOSE_GOODBYE, CLOSE_ID_IN_USE, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
 import { Unacknowledged } from "./unacknowledged.js";
 
 /** From opening the socket to `welcome`; a reachable server answers in one round trip. */
@@ -75,7 +75,7 @@ export class Connection extends Emitter {
     () => this.#ping(),
     () => this.#dead(),
   );
-  /** @type {Set<unknown>} ids of our `ping`s on this socket that are not answered */ #pings = new Set();
+  /** @type {Set<unknown>} ids of our `ping`s of this session that are not answered */ #pings = new Set();
   #unacknowledged = new Unacknowledged();
   #received = 0; // messages of this session, but for `welcome` and `resumed`
   #backoff = new Backoff();
@@ -141,7 +141,7 @@ export class Connection extends Emitter {
     const socket = this.#socket;
     this.#forgetSocket();
     this.#forgetSession(new ConnectionClosedError("The connection was closed."));
-    socket?.close(CLOSE_NORMAL);
+    socket?.close(CLOSE_GOODBYE);
     if (this.#state !== "idle" && this.#state !== "closed") this.#finish(null);
   }
 
@@ -325,15 +325,14 @@ export class Connection extends Emitter {
     this.#setState("open");
   }
 
-  /** Ask for a sign of life. A server that does not know the event answers too: that it does not know it. */
+  /** Ask for a sign of life. A server that is older than the event answers too: that it does not know it. */
   #ping() {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
     const id = this.#nextId++;
-    const text = JSON.stringify({ event: "ping", data: {}, id });
-    this.#unacknowledged.add(id, text);
+    this.#unacknowledged.add(id, null);
     this.#pings.add(id);
-    socket.send(text);
+    socket.send(JSON.stringify({ event: "ping", data: {}, id }));
     emit(this, "traffic", { direction: "out", event: "ping", data: {}, id });
   }
 
@@ -409,7 +408,6 @@ export class Connection extends Emitter {
     this.#socket = null;
     this.#welcome = null;
     this.#isResuming = false;
-    this.#pings.clear();
   }
 
   /** @param {Error} reason what pending requests are told */
@@ -417,6 +415,7 @@ export class Connection extends Emitter {
     this.#resume = null;
     this.#received = 0;
     this.#unacknowledged = new Unacknowledged();
+    this.#pings.clear();
     const requests = [...this.#pending.values()];
     this.#pending.clear();
     for (const request of requests) request.reject(reason);

@@ -368,9 +368,11 @@ export class Feed extends Emitter {
     const stale = this.#hasTracks ? [] : this.received;
     this.#hasTracks = true;
     const received = { id, kind: /** @type {Kind} */ (track.kind), track };
-    this.#received.set(id, received);
-    this.stream.addTrack(track); // before the stale are gone, for a stream without tracks would end the picture
+    // Browsers refuse a second track of one id; otherwise the stale go last, for a stream without tracks ends the picture.
+    this.#dropTrack(stale.find((old) => old.track.id === track.id));
+    this.stream.addTrack(track);
     for (const old of stale) this.#dropTrack(old);
+    this.#received.set(id, received);
     this.#retired?.close();
     this.#retired = null;
     emit(this, "track", received);
@@ -378,8 +380,8 @@ export class Feed extends Emitter {
 
   /** @param {ReceivedTrack} [received] */
   #dropTrack(received) {
-    if (!received) return;
-    if (this.#received.get(received.id)?.track === received.track) this.#received.delete(received.id);
+    if (!received || this.#received.get(received.id) !== received) return;
+    this.#received.delete(received.id);
     this.stream.removeTrack(received.track);
     emit(this, "trackremoved", received);
   }

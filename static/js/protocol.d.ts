@@ -156,8 +156,8 @@ export type ServerEvents = {
 export declare const FATAL_CLOSE_CODES: Set<number>;
 /** The id is in use, or, after `welcome`, somebody else has taken it over. */
 export declare const CLOSE_ID_IN_USE = 4409;
-/** Normal closure (RFC 6455 section 7.4.1). */
-export declare const CLOSE_NORMAL = 1000;
+/** Ours: we will not come back, so the server need not keep the session for us. */
+export declare const CLOSE_GOODBYE = 4000;
 /**
  * Copy a message's data for showing it to somebody.
  * @param {string} event

@@ -39,8 +39,8 @@
 export const FATAL_CLOSE_CODES = new Set([4400, 4401, 4403]);
 /** The id is in use, or, after `welcome`, somebody else has taken it over. */
 export const CLOSE_ID_IN_USE = 4409;
-/** Normal closure (RFC 6455 section 7.4.1). */
-export const CLOSE_NORMAL = 1000;
+/** Ours: we will not come back, so the server need not keep the session for us. */
+export const CLOSE_GOODBYE = 4000;
 
 /**
  * Copy a message's data for showing it to somebody.

@@ -2,8 +2,12 @@
 /** Count the messages of one session and keep the latest. Any reply shows that all before it were read. */
 export declare class Unacknowledged {
     #private;
-    /** @param {number} id @param {string} text */
-    add(id: number, text: string): void;
+    /**
+     * Take note of a message.
+     * @param {number} id
+     * @param {string | null} text null for one that counts but need not be sent again
+     */
+    add(id: number, text: string | null): void;
     /**
      * Forget up to the message with this id: the server has read it.
      * @param {unknown} id

@@ -8,15 +8,19 @@ const MAX_CHARS = 524_288;
 
 /** Count the messages of one session and keep the latest. Any reply shows that all before it were read. */
 export class Unacknowledged {
-  /** @type {{number: number, id: number, text: string}[]} oldest first */ #kept = [];
+  /** @type {{number: number, id: number, text: string | null}[]} oldest first */ #kept = [];
   #chars = 0;
   #sent = 0;
 
-  /** @param {number} id @param {string} text */
+  /**
+   * Take note of a message.
+   * @param {number} id
+   * @param {string | null} text null for one that counts but need not be sent again
+   */
   add(id, text) {
     this.#sent += 1;
     this.#kept.push({ number: this.#sent, id, text });
-    this.#chars += text.length;
+    this.#chars += text?.length ?? 0;
     while (this.#kept.length > MAX_MESSAGES || this.#chars > MAX_CHARS) this.#drop();
   }
 
@@ -38,18 +42,18 @@ export class Unacknowledged {
    */
   resume(received) {
     const ping = this.#kept.at(-1);
-    const lost = received === undefined ? [] : this.#kept.filter((message) => message.number > received && message !== ping);
+    const lost = received === undefined ? [] : this.#kept.filter((message) => message.number > received);
     this.#kept = [];
     this.#chars = 0;
     this.#sent = received ?? 0;
-    if (ping) this.add(ping.id, ping.text);
-    return lost;
+    if (ping) this.add(ping.id, null);
+    return lost.flatMap(({ id, text }) => (text === null ? [] : [{ id, text }]));
   }
 
   /** @returns {number | undefined} the id of what was dropped */
   #drop() {
     const message = this.#kept.shift();
-    this.#chars -= message?.text.length ?? 0;
+    this.#chars -= message?.text?.length ?? 0;
     return message?.id;
   }
 }
