@@ -90,7 +90,7 @@ class PeerConnection:
         # Set once.
         self.name = name
         self.ice: IceLite[Path] = IceLite() if before is None else before.ice.successor()
-        self.transport = MediaTransport(certificate, self.send)
+        self.transport = MediaTransport(certificate, self.send, lambda: self._end("closed_by_peer"))
         self.drops: Counter[str] = Counter()
         self._port = port
         self._certificate = certificate
@@ -213,6 +213,8 @@ class PeerConnection:
         plain = self.transport.unprotect_rtcp(data)
         if plain is not None:
             self._last_seen = now
+            if self.transport.holds_handshake:
+                self.transport.release_handshake()
             media.handle_rtcp(plain, now)
             self.wake(now)
 
@@ -263,7 +265,7 @@ class PeerConnection:
             self._crashed(exc)
 
     async def _run(self, remote: RemoteTransport) -> None:
-        """Connect or fail; once connected, wait for the peer to say goodbye."""
+        """Connect or fail."""
         if not await self.transport.connect(remote.fingerprints, remote.role):
             self._end("handshake_failed")
             return
@@ -275,8 +277,7 @@ class PeerConnection:
         early, self._early = self._early, []
         self.handle_srtp(early, now)
         self.wake(now)
-        await self.transport.closed()
-        self._end("closed_by_peer")
+        self._task = None
 
     def _drop_for_rate(self, policer: Policer, *, control: bool) -> None:
         """Count what a peer sends beyond its rate; the first time in a block, have its paths hear no more of it."""

@@ -25,6 +25,8 @@ from aiortc.rtcdtlstransport import (
 from OpenSSL import SSL
 from pylibsrtp._binding import ffi, lib
 
+from .alerts import Alerts
+
 __all__ = ["Certificate", "MediaTransport", "PacketBuffer", "ffi", "lib"]
 
 if TYPE_CHECKING:
@@ -105,15 +107,21 @@ class _DatagramQueue:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self.dropped = 0
         self.transmit = send
-        self._queue: asyncio.Queue[bytes] = asyncio.Queue(MAX_QUEUED_DATAGRAMS)
+        self._queue: asyncio.Queue[bytes] | None = asyncio.Queue(MAX_QUEUED_DATAGRAMS)
 
     def put(self, data: bytes) -> None:
         try:
-            self._queue.put_nowait(data)
+            if self._queue is not None:
+                self._queue.put_nowait(data)
         except asyncio.QueueFull:
             self.dropped += 1  # DTLS retransmits
 
+    def release(self) -> None:
+        self._queue = None
+
     async def _recv(self) -> bytes:
+        if self._queue is None:
+            raise ConnectionError
         return await self._queue.get()
 
     async def _send(self, data: bytes) -> None:
@@ -123,34 +131,36 @@ class _DatagramQueue:
 class MediaTransport(RTCDtlsTransport):
     """Do the DTLS handshake with one peer, then protect and unprotect its packets.
 
-    SRTP packets pass by plain calls, not through queues or tasks; only DTLS datagrams take aiortc's road.
+    SRTP packets pass by plain calls, not through queues or tasks; only DTLS datagrams take aiortc's road, until
+    `release_handshake`. `on_closed` is called once if the peer shuts the connection down.
     """
 
-    def __init__(self, certificate: Certificate, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, certificate: Certificate, send: Callable[[bytes], None], on_closed: Callable[[], None] | None = None
+    ) -> None:
         self._datagrams = _DatagramQueue(send)
         # The queue has the four names that RTCDtlsTransport uses of an ICE transport; the pin test keeps that true.
         super().__init__(cast("RTCIceTransport", self._datagrams), [certificate.rtc_certificate])
         self._srtp_profiles = [profile for profile in SRTP_PREFERENCE if profile in SRTP_PROFILES]
         self.drops: Counter[str] = Counter()
+        self._on_closed = on_closed
         # Set once the handshake is done.
+        self.holds_handshake = False
+        """Whether `release_handshake` has something to do."""
+        self.srtp_profile: str | None = None
+        """The negotiated protection profile by its OpenSSL name, None before the handshake."""
         self.tag_bytes = 0
         """What encryption adds to an RTP packet."""
         self._rx_session: Any = None
         self.tx_session: Any = None
         """libsrtp's srtp_t for what we send, None before."""
+        # Set by `release_handshake`, in the place of OpenSSL's connection.
+        self._alerts: Alerts | None = None
 
     @property
     def connected(self) -> bool:
         """Whether media can pass."""
-        return self.state == "connected"
-
-    @property
-    def srtp_profile(self) -> str | None:
-        """The negotiated protection profile by its OpenSSL name, None before the handshake."""
-        if self._ssl is None:
-            return None
-        name: bytes = self._ssl.get_selected_srtp_profile()
-        return name.decode() or None
+        return self._alerts is not None or self.state == "connected"
 
     async def connect(self, fingerprints: Sequence[tuple[str, str]], role: Literal["client", "server"]) -> bool:
         """Do the handshake and return whether it succeeded and the peer is whom the SDP named (RFC 5763 section 5)."""
@@ -160,11 +170,38 @@ class MediaTransport(RTCDtlsTransport):
                 fingerprints=[RTCDtlsFingerprint(algorithm=name, value=value) for name, value in fingerprints]
             )
         )
+        if self._task is not None:
+            self.holds_handshake = True
+            self._task.add_done_callback(self._ran_out)
         return self.connected
+
+    def release_handshake(self) -> None:
+        """Let go of OpenSSL's connection, 93 kB, once the peer is known to need no retransmission of its last flight.
+
+        It knows its keys then, which an authentic SRTP or SRTCP packet proves. What is left of DTLS is its end, for
+        which `Alerts` has the keys. A connection that `Alerts` does not support is kept.
+        """
+        self.holds_handshake = False
+        connection = self._ssl
+        if connection is None or self._task is None or self._data_receiver is not None:
+            return
+        cipher = connection.get_cipher_name()
+        if cipher is None or not Alerts.supports(connection.get_protocol_version_name(), cipher):
+            return
+        master, client, server = connection.master_key(), connection.client_random(), connection.server_random()
+        if master is None or client is None or server is None:
+            return
+        self._alerts = Alerts(cipher, master, client, server, "client" if self._role == "client" else "server")
+        self._ssl = None
+        self._datagrams.release()
+        self._task.cancel()
 
     def handle_datagram(self, data: bytes) -> None:
         """Take one DTLS datagram from the peer."""
-        self._datagrams.put(data)
+        if self._alerts is None:
+            self._datagrams.put(data)
+        elif self._alerts.ends(data):
+            self._shut_down()
 
     def protect_run(self, packets: Sequence[bytes], buffer: PacketBuffer) -> tuple[int, int]:
         """Encrypt RTP packets one behind the other into `buffer`; return how many went in, and their bytes.
@@ -228,35 +265,49 @@ class MediaTransport(RTCDtlsTransport):
             self._count_refused("srtcp", exc)
             return None
 
-    async def closed(self) -> None:
-        """Wait until the peer has shut the connection down."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
     def close(self) -> list[asyncio.Future[None]]:
         """Say goodbye to the peer (close_notify) and stop; return the task that still has to run out."""
         task, self._task = self._task, None
-        if self._ssl is not None and self.state in ("connecting", "connected"):
+        self._on_closed = None
+        if self._alerts is not None:
+            self._datagrams.transmit(self._alerts.close_notify())
+            self._alerts = None
+        elif self._ssl is not None and self.state in ("connecting", "connected"):
             try:
                 self._ssl.shutdown()
                 self._datagrams.transmit(self._ssl.bio_read(1500))
             except SSL.Error:
                 pass  # the handshake never got so far that there is something to say
-        if task is None:
+        if task is None or task.done():
             return []
         task.cancel()
         return [task]
 
     def _setup_srtp(self) -> None:
         super()._setup_srtp()
-        if self._tx_srtp is not None:
+        if self._tx_srtp is not None and self._ssl is not None:
             self.tx_session = self._tx_srtp._srtp[0]
             self._rx_session = self._rx_srtp._srtp[0]
+            self.srtp_profile = self._ssl.get_selected_srtp_profile().decode()
             self.tag_bytes = 10 if self.srtp_profile == "SRTP_AES128_CM_SHA1_80" else 16
         for session in (self._rx_srtp, self._tx_srtp):
             if session is not None:
-                session._cdata = ffi.new("char[]", SRTP_BUFFER_BYTES)
-                session._buffer = ffi.buffer(session._cdata)
+                # Larger than its own, and one for all: what it returns is a copy.
+                session._cdata = _RECEIVE_BUFFER.start
+                session._buffer = _RECEIVE_BUFFER.view
+
+    def _ran_out(self, task: asyncio.Future[None]) -> None:
+        """Take note that aiortc reads no more: its task has been cancelled, or the peer has shut down."""
+        if not task.cancelled():
+            task.exception()  # logged by aiortc
+            self._shut_down()
+        elif self._task is task:
+            self._task = None
+
+    def _shut_down(self) -> None:
+        callback, self._on_closed = self._on_closed, None
+        if callback is not None:
+            callback()
 
     def _count_refused(self, what: str, exc: Exception) -> None:
         self.drops[f"{what}_replayed" if str(exc) in _REPLAY_ERRORS else f"{what}_refused"] += 1
