@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .harness import Target
 
 QUICK_INPUTS = 1500
-MAX_CORPUS_FILES = 300
+MAX_CORPUS_FILES = 400
 MAX_CORPUS_BYTES = 500_000
 
 ACCEPT: dict[str, Callable[[str], object]] = {
