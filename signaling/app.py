@@ -71,7 +71,6 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     door = Door(
         service,
         authenticator or OpenAuthenticator(),
-        app[GUARD],
         config.door_settings(),
         config.session_settings(),
     )

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from aiohttp import WSMsgType, web
-
 from . import limits, origins, protocol
 from .auth import OpenAuthenticator, UnauthorizedError
+from .frames import FrameError, Opcode
+from .heartbeat import Heartbeat
 from .logs import EventLog
 from .protocol import ErrorCode, ProtocolError, Role
 from .registry import CLOSE_CODES, ConnectionRefused, ResumeRequest
-from .session import Session, SignalingSocket
+from .session import TOO_BIG_LINGER_SECONDS, Session, frame_words
+from .websocket import SignalingSocket, TakenOver
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from aiohttp import web
 
     from .auth import Authenticator, Grant
-    from .listener import ConnectionGuard
     from .service import Service
     from .session import SessionSettings
 
@@ -59,41 +61,50 @@ class Door:
         self,
         service: Service,
         authenticator: Authenticator,
-        guard: ConnectionGuard,
         settings: DoorSettings,
         session_settings: SessionSettings,
     ) -> None:
         self._service = service
         self._authenticator = authenticator
         self._is_open = isinstance(authenticator, OpenAuthenticator)
-        self._guard = guard
         self._settings = settings
         self._session_settings = session_settings
         self._handshakes = limits.Places(settings.max_handshakes, "clients connecting")
         self._sockets = limits.Places(settings.max_sockets_per_address, "sockets from this address")
+        self._heartbeat = Heartbeat(session_settings.heartbeat_interval_seconds)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade, admit and serve one client."""
+        """Upgrade and let one client in; its session goes on by itself."""
         socket = SignalingSocket(self._session_settings.max_message_bytes)
-        if not socket.can_prepare(request):
-            raise web.HTTPUpgradeRequired(text="this address speaks WebSocket only")
-        await socket.prepare(request)
+        socket.upgrade(request)
         try:
-            with self._sockets.hold(client_address(request)):
-                with self._handshakes.hold():
-                    session = await self._admit(request, socket)
-                await session.run()
+            await self._let_in(request, socket)
         except limits.NoPlaceError as error:
             await _refuse(socket, ConnectionRefused(ErrorCode.SERVER_FULL, str(error)))
         except ConnectionRefused as refusal:
             await _refuse(socket, refusal)
-        return socket
+        except FrameError as error:
+            await _hang_up(socket, error)
+        except BaseException:
+            socket.abort()  # nobody would look after it
+            raise
+        return TakenOver()
 
-    async def _admit(self, request: web.Request, socket: SignalingSocket) -> Session:
+    async def _let_in(self, request: web.Request, socket: SignalingSocket) -> None:
+        address = client_address(request)
+        self._sockets.take(address)
+        try:
+            with self._handshakes.hold():
+                session = await self._admit(request, socket, partial(self._sockets.leave, address))
+        except BaseException:
+            self._sockets.leave(address)
+            raise
+        session.start()
+
+    async def _admit(self, request: web.Request, socket: SignalingSocket, leave: Callable[[], None]) -> Session:
         grant = await self._grant(request, socket)
-        session = Session(socket, request.transport, grant, self._service, self._session_settings)
+        session = Session(socket, grant, self._service, self._session_settings, self._heartbeat, leave)
         await self._service.admit(session, _resume_request(request))
-        self._guard.admitted(request.protocol)
         return session
 
     async def _grant(self, request: web.Request, socket: SignalingSocket) -> Grant:
@@ -126,9 +137,9 @@ class Door:
             async with asyncio.timeout(seconds):
                 for _ in range(MAX_FRAMES_BEFORE_AUTH):
                     message = await socket.receive()
-                    if message.type is WSMsgType.TEXT:
-                        return _token_of(role, message.data)
-                    if message.type not in (WSMsgType.PING, WSMsgType.PONG):
+                    if message is not None and message.opcode is Opcode.TEXT:
+                        return _token_of(role, message.text)
+                    if message is None or message.opcode is Opcode.BINARY:
                         break
         except TimeoutError:
             raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"{_AUTH_EXPECTED} within {seconds:g} s") from None
@@ -180,6 +191,16 @@ def _token_of(role: Role, text: str) -> str:
 
 async def _refuse(socket: SignalingSocket, refusal: ConnectionRefused) -> None:
     log.info("connection_refused", code=refusal.code)
-    with contextlib.suppress(ConnectionError):
-        await socket.send_str(protocol.encode(protocol.Error(code=refusal.code, message=refusal.message)))
-    await socket.close(code=CLOSE_CODES[refusal.code], message=refusal.code.encode())
+    socket.send_text(protocol.encode(protocol.Error(code=refusal.code, message=refusal.message)))
+    socket.close(CLOSE_CODES[refusal.code], refusal.code)
+    await socket.wait_closed()
+
+
+async def _hang_up(socket: SignalingSocket, error: FrameError) -> None:
+    """Close a connection whose framing is broken before its client was let in."""
+    words = frame_words(error)
+    if words is not None:
+        socket.send_text(protocol.encode(words))
+        await asyncio.sleep(TOO_BIG_LINGER_SECONDS)
+    socket.close(error.code, error.message)
+    await socket.wait_closed()

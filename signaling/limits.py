@@ -41,19 +41,27 @@ class Places:
     def __len__(self) -> int:
         return sum(self._taken.values())
 
-    @contextlib.contextmanager
-    def hold(self, key: str = "") -> Iterator[None]:
-        """Hold a place for the block, or raise `NoPlaceError`."""
+    def take(self, key: str = "") -> None:
+        """Take a place, or raise `NoPlaceError`."""
         taken = self._taken.get(key, 0)
         if taken >= self._limit:
             raise NoPlaceError(f"there are {self._limit} {self._what}, the most that may be; try again later")
         self._taken[key] = taken + 1
+
+    def leave(self, key: str = "") -> None:
+        """Give a place back that was taken."""
+        self._taken[key] -= 1
+        if not self._taken[key]:
+            del self._taken[key]  # no more keys than there are holders
+
+    @contextlib.contextmanager
+    def hold(self, key: str = "") -> Iterator[None]:
+        """Hold a place for the block, or raise `NoPlaceError`."""
+        self.take(key)
         try:
             yield
         finally:
-            self._taken[key] -= 1
-            if not self._taken[key]:
-                del self._taken[key]  # no more keys than there are holders
+            self.leave(key)
 
 
 class TokenBucket:

@@ -69,12 +69,8 @@ class ConnectionGuard:
             pending.since = asyncio.get_running_loop().time()
             self._add(handler, pending)
 
-    def admitted(self, handler: web.RequestHandler) -> None:
-        """Take note that a connection carries a client now: its session looks after it."""
-        self._remove(handler)
-
     def lost(self, handler: web.RequestHandler) -> None:
-        """Take note that a connection is gone."""
+        """Take note that a connection is gone, or carries a client now: its session looks after it."""
         self._remove(handler)
 
     def close(self) -> None:

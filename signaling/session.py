@@ -1,33 +1,30 @@
-"""Session: one client's WebSocket: a reader, a writer for the session's outbox, and a heartbeat."""
+"""Session: one client on its WebSocket: its messages in, its outbox out, its rate and its signs of life."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import WSCloseCode, WSMsgType, web
-
-from . import protocol
+from . import frames, protocol
 from .effects import Client
+from .frames import FrameError, Message, Opcode
 from .limits import TokenBucket
 from .logs import EventLog
 from .outbox import Outbox, OutboxLimits
 from .protocol import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .auth import Grant
+    from .heartbeat import Heartbeat
     from .service import Service
+    from .websocket import SignalingSocket
 
 log = EventLog("signaling.session")
 
-CLOSE_TIMEOUT_SECONDS = 0.5
-"""For the client's half of the closing handshake; the server has two seconds to stop."""
 FLUSH_TIMEOUT_SECONDS = 0.5
 """For what is still in the outbox when a session ends."""
 TOO_BIG_LINGER_SECONDS = 0.5
@@ -35,6 +32,9 @@ TOO_BIG_LINGER_SECONDS = 0.5
 ABUSE_RATE_PER_SECOND = 5.0
 ABUSE_BURST_MESSAGES = 200.0
 """Messages over the rate limit that are answered before the socket is closed."""
+OK = 1000
+TOO_SLOW = 1008
+"""Close codes of RFC 6455 section 7.4.1."""
 GOODBYE = 4000
 """Close code of a client that will not come back: its session ends with the socket instead of waiting for it."""
 HEARTBEAT_LOST = 4408
@@ -48,39 +48,17 @@ MAX_COUNT_DIGITS = 15
 _PROBE = b"probe"
 
 
-class SignalingSocket(web.WebSocketResponse):
-    """A WebSocket that says in the protocol's own words why a bad frame closes it.
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
-    aiohttp itself closes on an oversized or undecodable frame; a browser would see a bare close code.
-    """
 
-    def __init__(self, max_message_bytes: int = protocol.MAX_MESSAGE_BYTES) -> None:
-        super().__init__(
-            timeout=CLOSE_TIMEOUT_SECONDS,
-            autoping=False,  # the session times pongs itself
-            compress=False,  # SDP is small, and a bomb needs no defusing where nothing is inflated
-            max_msg_size=max_message_bytes + 1,  # aiohttp refuses this size and above
-        )
-        self._last_words: Mapping[int, protocol.Error] = {
-            WSCloseCode.MESSAGE_TOO_BIG: protocol.Error(
-                code=ErrorCode.MESSAGE_TOO_BIG, message=f"a message has at most {max_message_bytes} bytes"
-            ),
-            WSCloseCode.INVALID_TEXT: protocol.Error(code=ErrorCode.BAD_JSON, message="the message is not UTF-8"),
-        }
-        self.say: Callable[[protocol.Outbound], None] | None = None
-        """How a session sends; set when there is one."""
-
-    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        """Close, with an `error` event first where the client broke the framing."""
-        words = self._last_words.get(code)
-        if words is not None and not self.closed:
-            with contextlib.suppress(ConnectionError):
-                if self.say is None:
-                    await self.send_str(protocol.encode(words))
-                else:
-                    self.say(words)  # in its turn: the session's messages are counted
-                await asyncio.sleep(TOO_BIG_LINGER_SECONDS)
-        return await super().close(code=code, message=message, drain=drain)
+def frame_words(error: FrameError) -> protocol.Error | None:
+    """Return what to say to a client before its socket is closed for `error`, None where its close code says all."""
+    if error.code == frames.MESSAGE_TOO_BIG:
+        return protocol.Error(code=ErrorCode.MESSAGE_TOO_BIG, message=error.message)
+    if error.code == frames.INVALID_TEXT:
+        return protocol.Error(code=ErrorCode.BAD_JSON, message=error.message)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +72,6 @@ class SessionSettings:
     heartbeat_timeout_seconds: float = 20.0
 
 
-class _Control(Enum):
-    TEXT = auto()
-    """What belongs to the socket and not to the session, such as `welcome`."""
-    BEAT = auto()
-    PROBE = auto()
-    PONG = auto()
-
-
-class _Frame(NamedTuple):
-    kind: _Control
-    text: str = ""
-    payload: bytes = b""
-
-
 class _Ending(NamedTuple):
     code: int
     reason: str
@@ -116,18 +80,27 @@ class _Ending(NamedTuple):
 
 
 _NOTHING = OutboxLimits(messages=0, retain=False)
+_NO_CONTROL: deque[tuple[Opcode, bytes | str]] = deque(maxlen=0)
+"""Stands for the queue of the many sessions that have nothing in it."""
 
 
 class Session:
-    """One client's socket, from its admission to its end."""
+    """One client's socket, from its admission to its end. It has no task: what comes and what leaves is a call."""
+
+    __slots__ = (
+        *("_abuse", "_closed", "_control", "_ending", "_heartbeat", "_is_draining", "_is_ended", "_last_pong"),
+        *("_leave", "_outbox", "_probe", "_rate", "_service", "_settings", "_socket", "_timer"),
+        *("client", "dropped_messages", "grant", "received"),
+    )
 
     def __init__(
         self,
         socket: SignalingSocket,
-        transport: asyncio.Transport | None,
         grant: Grant,
         service: Service,
         settings: SessionSettings,
+        heartbeat: Heartbeat,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.grant = grant
         self.client = Client(grant.role, grant.client_id)
@@ -135,41 +108,45 @@ class Session:
         """Messages over the rate limit."""
         self.received = 0
         self._socket = socket
-        socket.say = self.send_event
-        self._transport = transport
         self._service = service
         self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        self._ending: asyncio.Future[_Ending] = self._loop.create_future()
-        self._closed = asyncio.Event()
+        self._heartbeat = heartbeat
+        self._leave = leave
+        """Called once, when the socket is closed."""
         self._outbox = Outbox(_NOTHING)
-        self._control: deque[_Frame] = deque()
-        """Frames that go before the outbox's."""
-        self._work = asyncio.Event()
-        """Set when there may be something to write."""
+        self._control = _NO_CONTROL
+        """What goes before the outbox: the greeting as text, pings and pongs."""
+        self._ending: _Ending | None = None
         self._is_draining = False
-        now = self._loop.time()
+        self._is_ended = False
+        """Whether the service was told of the end."""
+        now = _now()
         self._rate = TokenBucket(settings.rate_per_second, settings.burst_messages, now)
-        self._abuse = TokenBucket(ABUSE_RATE_PER_SECOND, ABUSE_BURST_MESSAGES, now)
+        self._abuse: TokenBucket | None = None
+        """Set with the first message over the rate."""
         self._last_pong = now
         self._probe: asyncio.Event | None = None
+        self._closed: asyncio.Event | None = None
+        """Set when the socket is closed; there is one when somebody waits for that."""
         self._timer: asyncio.TimerHandle | None = None
+        """Of its end."""
 
     # --- what the service asks of it ------------------------------------------------------------------------------
 
     def open(self, outbox: Outbox, greeting: list[str]) -> None:
         """Begin to write: first `greeting`, which counts as none of the session's messages, then the outbox."""
         self._outbox = outbox
-        self._control.extend(_Frame(_Control.TEXT, text=text) for text in greeting)
-        self._work.set()
+        for text in greeting:
+            self._put(Opcode.TEXT, text)
+        self.flush()
 
     def send(self, text: str) -> None:
         """Queue one message; never blocks. A client that is too slow for its outbox is closed."""
         if self._outbox.put(text):
-            self._service.pacer.wake(self._work)
-        elif not self._ending.done():
+            self._service.pacer.wake(self)
+        elif self._ending is None:
             log.warning("outbox_full", client=self.client.id, messages=len(self._outbox))
-            self.stop(WSCloseCode.POLICY_VIOLATION, "this client reads too slowly", resumable=False)
+            self.stop(TOO_SLOW, "this client reads too slowly", resumable=False)
 
     def send_event(self, event: protocol.Outbound) -> None:
         """Queue what concerns this socket alone."""
@@ -177,8 +154,9 @@ class Session:
 
     def stop(self, code: int, reason: str, *, flush: bool = False, resumable: bool = True) -> None:
         """Close soon, after what is queued if `flush`. The first call decides."""
-        if not self._ending.done():
-            self._ending.set_result(_Ending(code, reason, flush, resumable))
+        if self._ending is None:
+            self._ending = _Ending(code, reason, flush, resumable)
+            asyncio.get_running_loop().call_soon(self._end)
 
     def detach(self) -> None:
         """Take nothing more from the outbox: another socket does."""
@@ -186,13 +164,14 @@ class Session:
 
     async def is_alive(self, timeout: float) -> bool:  # noqa: ASYNC109  the wait is the question
         """Return whether the client answers a ping within `timeout` seconds."""
-        if self._ending.done():
+        if self._ending is not None:
             return False
         probe = self._probe
         if probe is None:
             probe = self._probe = asyncio.Event()
-            self._put(_Frame(_Control.PROBE))
-        waits = [asyncio.create_task(probe.wait()), asyncio.create_task(self._closed.wait())]
+            self._put(Opcode.PING, _PROBE)
+            self.flush()
+        waits = [asyncio.create_task(probe.wait()), asyncio.create_task(self.wait_closed())]
         try:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -202,124 +181,145 @@ class Session:
         return probe.is_set()
 
     async def wait_closed(self) -> None:
-        """Return when the socket is closed and the tasks have ended."""
+        """Return when the socket is closed."""
+        if self._closed is None:
+            self._closed = asyncio.Event()
+            if self._socket.is_lost:
+                self._closed.set()
         await self._closed.wait()
 
     # --- its life -------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve the client until its socket or the service ends it."""
-        reader = asyncio.create_task(self._read(), name=f"session-read-{self.client.id}")
-        writer = asyncio.create_task(self._write(), name=f"session-write-{self.client.id}")
-        self._timer = self._loop.call_later(self._settings.heartbeat_interval_seconds, self._beat)
-        ends: set[asyncio.Future[Any]] = {reader, writer, self._ending}
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self.stop(WSCloseCode.OK, "")
-            self._timer.cancel()
-            self._service.lost(self, resumable=self._ending.result().resumable)
-            try:
-                await self._finish(reader, writer, self._ending.result())
-            finally:
-                self._closed.set()
+    def start(self) -> None:
+        """Take over the socket."""
+        self._heartbeat.add(self)
+        self._socket.attach(self)
 
-    async def _finish(self, reader: asyncio.Task[None], writer: asyncio.Task[None], ending: _Ending) -> None:
-        reader.cancel()
+    def _end(self) -> None:
+        """Tell the service, then close; with `flush` only when all is written, or does not leave in time."""
+        ending = self._ending
+        if ending is None or self._is_ended:
+            return
+        self._is_ended = True
+        self._heartbeat.remove(self)
+        self._service.lost(self, resumable=ending.resumable)
         if ending.flush:
             self._is_draining = True
-            self._work.set()
-            await asyncio.wait({writer}, timeout=FLUSH_TIMEOUT_SECONDS)
-        writer.cancel()
-        for result in await asyncio.gather(reader, writer, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.bug("session_task_failed", result, client=self.client.id)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._socket.close(code=ending.code, message=ending.reason.encode())
-        if self._transport is not None and self._transport.get_write_buffer_size() > 0:
-            self._transport.abort()  # a peer that does not read would keep the socket for ever
-        log.debug("session_closed", client=self.client.id, code=ending.code, dropped=self.dropped_messages)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_TIMEOUT_SECONDS, self._close)
+            self.flush()
+        else:
+            self._close()
 
-    def _put(self, frame: _Frame) -> None:
+    def _close(self) -> None:
+        self._is_draining = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ending is not None:
+            self._socket.close(self._ending.code, self._ending.reason)
+
+    # --- what the socket says -------------------------------------------------------------------------------------
+
+    def message_received(self, message: Message) -> None:
+        """See `websocket.Listener`."""
+        opcode = message.opcode
+        if opcode is Opcode.PONG:
+            self._take_pong(message.payload)
+        elif self._ending is not None or not self._is_within_rate(opcode):
+            pass
+        elif opcode is Opcode.TEXT:
+            self._service.receive(self, message.text)
+        elif opcode is Opcode.BINARY:
+            self._fail(ErrorCode.BAD_JSON, "expected a text frame, got a binary one")
+        else:
+            self._put(Opcode.PONG, message.payload)
+            self.flush()
+
+    def framing_broken(self, error: FrameError) -> None:
+        """See `websocket.Listener`. A browser shows its page a bare close code: say in our words what it means."""
+        words = frame_words(error)
+        if words is None:
+            self.stop(error.code, error.message)
+        elif self._ending is None:
+            self.send_event(words)
+            self._timer = asyncio.get_running_loop().call_later(TOO_BIG_LINGER_SECONDS, self.stop, error.code, "")
+
+    def writable(self) -> None:
+        """See `websocket.Listener`."""
+        self.flush()
+
+    def connection_closing(self, code: int | None) -> None:
+        """See `websocket.Listener`."""
+        self.stop(OK, "goodbye" if code == GOODBYE else "", resumable=code != GOODBYE)
+
+    def connection_closed(self) -> None:
+        """See `websocket.Listener`."""
+        self._end()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._closed is not None:
+            self._closed.set()
+        self._leave()
+        log.debug("session_closed", client=self.client.id, dropped=self.dropped_messages)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what waits, as far as the client reads it."""
+        socket, outbox = self._socket, self._outbox
+        while socket.is_writable:
+            if self._control:
+                opcode, payload = self._control.popleft()
+                self._write_control(opcode, payload)
+            elif (text := outbox.take()) is not None:
+                socket.send_text(text)
+            else:
+                self._control = _NO_CONTROL
+                if self._is_draining:
+                    self._close()
+                return
+
+    def _write_control(self, opcode: Opcode, payload: bytes | str) -> None:
+        if isinstance(payload, str):
+            self._socket.send_text(payload)
+        elif opcode is Opcode.PING:
+            self._socket.ping(payload or self._count())
+        else:
+            self._socket.pong(payload)
+
+    def _count(self) -> bytes:
+        """Return what a heartbeat's ping carries and brings back: how many messages were written before it."""
+        return b"%d" % self._outbox.written
+
+    def _put(self, opcode: Opcode, payload: bytes | str) -> None:
+        if self._control is _NO_CONTROL:
+            self._control = deque()
         if len(self._control) < MAX_CONTROL_FRAMES:
-            self._control.append(frame)
-            self._work.set()
+            self._control.append((opcode, payload))
         else:
             log.warning("control_frames_full", client=self.client.id, frames=len(self._control))
-            self.stop(WSCloseCode.POLICY_VIOLATION, "this client reads too slowly", resumable=False)
+            self.stop(TOO_SLOW, "this client reads too slowly", resumable=False)
 
-    async def _write(self) -> None:
-        with contextlib.suppress(ConnectionError):
-            while True:
-                if self._control:
-                    await self._write_control(self._control.popleft())
-                elif (text := self._outbox.take()) is not None:
-                    await self._write_text(text)
-                elif self._is_draining:
-                    return
-                else:
-                    self._work.clear()
-                    await self._work.wait()
-
-    async def _write_text(self, text: str) -> None:
-        outbox = self._outbox
-        try:
-            await self._socket.send_str(text)
-        except ConnectionError:
-            if outbox is self._outbox:
-                outbox.put_back(text)  # the socket was closed already; the next one takes it
-            raise
-
-    async def _write_control(self, frame: _Frame) -> None:
-        match frame.kind:
-            case _Control.TEXT:
-                await self._socket.send_str(frame.text)
-            case _Control.BEAT:
-                await self._socket.ping(str(self._outbox.written).encode())
-            case _Control.PROBE:
-                await self._socket.ping(_PROBE)
-            case _Control.PONG:
-                await self._socket.pong(frame.payload)
-
-    async def _read(self) -> None:
-        while True:
-            message = await self._socket.receive()
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
-                if message.type is WSMsgType.CLOSE and message.data == GOODBYE:
-                    self.stop(WSCloseCode.OK, "goodbye", resumable=False)
-                return
-            if message.type is WSMsgType.PONG:
-                self._take_pong(message.data)
-            elif self._is_within_rate(message.type):
-                if message.type is WSMsgType.TEXT:
-                    self._service.receive(self, message.data)
-                elif message.type is WSMsgType.BINARY:
-                    self._fail(ErrorCode.BAD_JSON, "expected a text frame, got a binary one")
-                else:
-                    self._put(_Frame(_Control.PONG, payload=message.data))
-            # aiohttp hands out what is buffered without a pause; a burst must not hold up others' media.
-            await asyncio.sleep(0)
-
-    def _is_within_rate(self, kind: WSMsgType) -> bool:
-        now = self._loop.time()
-        self.received += kind is not WSMsgType.PING
+    def _is_within_rate(self, opcode: Opcode) -> bool:
+        now = _now()
+        self.received += opcode is not Opcode.PING
         if self._rate.take(now):
             return True
         self.dropped_messages += 1
+        if self._abuse is None:
+            self._abuse = TokenBucket(ABUSE_RATE_PER_SECOND, ABUSE_BURST_MESSAGES, now)
         if self._abuse.take(now):
             rate = self._settings.rate_per_second
             self._fail(ErrorCode.RATE_LIMITED, f"at most {rate:g} messages a second; this one was dropped")
         else:
             log.warning("rate_limit_abused", client=self.client.id, dropped=self.dropped_messages)
-            self.stop(WSCloseCode.POLICY_VIOLATION, "too many messages", flush=True, resumable=False)
+            self.stop(TOO_SLOW, "too many messages", flush=True, resumable=False)
         return False
 
     def _fail(self, code: ErrorCode, message: str) -> None:
         self.send_event(protocol.Error(code=code, message=message))
 
     def _take_pong(self, payload: bytes) -> None:
-        self._last_pong = self._loop.time()
+        self._last_pong = _now()
         if payload == _PROBE:
             if self._probe is not None:
                 self._probe.set()
@@ -327,12 +327,17 @@ class Session:
         elif len(payload) <= MAX_COUNT_DIGITS and payload.isdigit():
             self._outbox.acknowledge(int(payload))
 
-    def _beat(self) -> None:
-        silent = self._loop.time() - self._last_pong
+    def beat(self, now: float) -> float:
+        """Send a ping; return after how many seconds to do so again, 0 for never. See `heartbeat`."""
+        silent = now - self._last_pong
         left = self._settings.heartbeat_timeout_seconds - silent
         if left <= 0:
             log.info("heartbeat_lost", client=self.client.id, seconds=round(silent, 1))
             self.stop(HEARTBEAT_LOST, "no pong")
-            return
-        self._put(_Frame(_Control.BEAT))
-        self._timer = self._loop.call_later(min(self._settings.heartbeat_interval_seconds, left), self._beat)
+            return 0
+        if self._control or len(self._outbox) or not self._socket.is_writable:
+            self._put(Opcode.PING, b"")
+            self.flush()
+        else:
+            self._socket.ping(self._count())
+        return min(self._settings.heartbeat_interval_seconds, left)

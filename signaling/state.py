@@ -11,7 +11,7 @@ from .timers import Timers
 
 if TYPE_CHECKING:
     from .effects import Client
-    from .protocol import RequestId, Track
+    from .protocol import DeviceStatus, RequestId, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ class Participant:
     """Its subscriptions; the one whose offer is the newest comes last."""
     invitations: dict[int, None] = field(default_factory=dict)
     """Rooms that it was asked to publish to and that wait for it."""
+    listed: DeviceStatus | None = None
+    """As which a device was last listed: making ten thousand of these anew takes longer than sending them."""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ SIGNALING_ORDER = [
     ("connect",),
     ("listener", "keyfiles"),
     ("session",),
+    ("websocket", "heartbeat"),
     ("service",),
     ("registry", "engine_calls", "pacer"),
     ("requests", "rooms"),
@@ -30,7 +31,7 @@ SIGNALING_ORDER = [
     ("protocol",),
     ("inbound", "outbound"),
     ("codes",),
-    ("candidates", "limits", "logs", "origins", "outbox", "timers", "turn"),
+    ("candidates", "frames", "limits", "logs", "origins", "outbox", "timers", "turn"),
 ]
 """A module imports from the lines below its own, or from its own line."""
 SIGNALING_PURE = (
@@ -45,6 +46,7 @@ SIGNALING_PURE = (
     "codes",
     "candidates",
     "auth",
+    "frames",
     "limits",
     "origins",
     "outbox",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from signaling import protocol
 from signaling.effects import Client
@@ -51,9 +51,10 @@ def _status(turn: Turn, device: Participant) -> protocol.DeviceStatus:
     feed = None if device.feed is None else turn.state.feeds[device.feed]
     if feed is not None and feed.state is FeedState.FLOWING:
         return protocol.DeviceStatus(device=device.client.id, state="streaming", feed=feed.id, tracks=feed.tracks)
-    if device.rooms or device.invitations:
-        return protocol.DeviceStatus(device=device.client.id, state="invited")
-    return protocol.DeviceStatus(device=device.client.id, state="available")
+    state: Literal["available", "invited"] = "invited" if device.rooms or device.invitations else "available"
+    if device.listed is None or device.listed.state != state:
+        device.listed = protocol.DeviceStatus(device=device.client.id, state=state)
+    return device.listed
 
 
 def invite(turn: Turn, event: InviteRequested) -> None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from . import report
+from .churn import churn
 from .clip import FULL, SMALL, load_clip
 from .fairness import fairness
 from .freezes import freezes
+from .idle import idle
 from .loss import loss
 from .network import Network, loopback_network, namespaces_available, veth_network
 from .plot import plot
@@ -36,6 +38,8 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "storm": storm,
     "fairness": fairness,
     "memory": memory,
+    "idle": idle,
+    "churn": churn,
     "loss": loss,
     "freezes": freezes,
     "ramp": ramp,

@@ -100,13 +100,13 @@ class ServerProcess:
 
 
 @contextlib.asynccontextmanager
-async def running_server(kind: Kind, network: Network) -> AsyncIterator[ServerProcess]:
-    """Run a server for the block."""
+async def running_server(kind: Kind, network: Network, options: Sequence[str] = ()) -> AsyncIterator[ServerProcess]:
+    """Run a server for the block; `options` are flags of ours."""
     with tempfile.TemporaryDirectory(prefix="aiosfu-bench-") as name:
         folder = Path(name)
         output = folder / "output.txt"
         with output.open("wb") as sink:
-            process = _spawn([*network.server_prefix, *_command(kind, network, folder)], sink)
+            process = _spawn([*network.server_prefix, *_command(kind, network, folder), *options], sink)
         server = ServerProcess(kind, process, output, network)
         try:
             await server.ready()

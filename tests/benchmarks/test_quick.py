@@ -13,9 +13,11 @@ from tests.helpers.browser import find_chromium
 from tests.helpers.server import assert_no_stray_tasks
 
 from . import report
+from .churn import churn
 from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
 from .fairness import fairness
 from .freezes import freezes
+from .idle import idle
 from .loss import loss
 from .network import loopback_network
 from .plot import plot
@@ -97,6 +99,20 @@ async def test_memory(context: Context) -> None:
     (row,) = await memory(context)
     assert row["rss_MB"] > 10
     assert row["rss_kB_per_viewer"] < 10_000
+
+
+async def test_idle(context: Context) -> None:
+    (row,) = await idle(context)
+    assert row["closed"] == 0
+    assert row["pings_per_second"] >= 0
+    assert 0 < row["list_devices_p50_ms"] <= row["list_devices_p99_ms"]
+    assert 0 < row["invite_all_seconds"] < 30
+
+
+async def test_churn(context: Context) -> None:
+    (row,) = await churn(context)
+    assert row["rooms"] > 0
+    assert 0 < row["room_p50_ms"] <= row["room_p99_ms"]
 
 
 async def test_loss(context: Context) -> None:
