@@ -75,7 +75,8 @@ def test_messages_come_whole_and_in_order_however_they_are_cut(
     sent, expected = stream
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=12)))
     edges = [0, *cuts, len(sent)]
-    reader, found = FrameReader(MAX_BYTES), []
+    reader = FrameReader(MAX_BYTES)
+    found: list[Message] = []
     for start, end in itertools.pairwise(edges):
         reader.feed(sent[start:end])
         if data.draw(st.booleans()) or end == len(sent):
@@ -86,7 +87,8 @@ def test_messages_come_whole_and_in_order_however_they_are_cut(
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_messages_or_a_frame_error(data: bytes) -> None:
-    reader, codes = FrameReader(100), []
+    reader = FrameReader(100)
+    codes: list[int] = []
     reader.feed(data)
     try:
         while (message := reader.next()) is not None:
