@@ -17,6 +17,7 @@ from .connect import PATH, Door
 from .keyfiles import KeyFileError, KeyRing, WatchedFile, read_turn_secret
 from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
+from .schema import protocol_schema
 from .service import Service
 from .tokens import TokenAuthenticator, issue
 
@@ -76,6 +77,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     )
     app[STATIC] = static_directory()
     app.router.add_get("/healthz", _health)
+    app.router.add_get("/protocol.json", _protocol)
     app.router.add_get(PATH + "{rest:.*}", door.connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
@@ -95,12 +97,16 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(SECURITY_HEADERS)
     if not request.path.startswith("/ws/"):
         response.headers["Cache-Control"] = "no-cache"
-    if request.path.startswith("/static/js/"):
-        response.headers["Access-Control-Allow-Origin"] = "*"  # pages elsewhere load the library; it holds no secrets
+    if request.path.startswith("/static/js/") or request.path == "/protocol.json":
+        response.headers["Access-Control-Allow-Origin"] = "*"  # pages elsewhere load these; they hold no secrets
 
 
 async def _health(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
+
+
+async def _protocol(_request: web.Request) -> web.Response:
+    return web.json_response(protocol_schema(), content_type="application/schema+json")
 
 
 def _page(name: str) -> Handler:

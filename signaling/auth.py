@@ -127,6 +127,7 @@ _RULES: Mapping[str, Callable[[Grant, Any], str | None]] = {
     "unpublish": _anything,
     "leave": _anything,
     "ice": _anything,
+    "ping": _anything,
 }
 """By the event's name on the wire: what it takes. A test holds it against the protocol's events."""
 

@@ -247,7 +247,7 @@ class ConnectionLost(Outbound):
 
 
 class Error(Outbound):
-    """What went wrong; `failed` is the event that did, on the wire `event`."""
+    """What went wrong and, on the wire as `event`, which event did."""
 
     event = "error"
     code: ErrorCode
