@@ -1,7 +1,7 @@
 """A client's connection after its upgrade to WebSocket: frames in, frames out, and its closing handshake.
 
 aiohttp takes the request. From the upgrade on the connection is ours alone: aiohttp keeps a request, a response, a
-parser, three tasks and their queues for every WebSocket, 50 kB for a client that says nothing.
+parser, tasks and their queues for every WebSocket: 29 kB for a client that says nothing, where this takes 5.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class SignalingSocket(asyncio.Protocol):
         "_is_closing",
         "_is_paused",
         "_is_pumping",
+        "_is_reading",
         "_listener",
         "_reader",
         "_timer",
@@ -132,6 +133,8 @@ class SignalingSocket(asyncio.Protocol):
         """Whether what comes can no longer be read."""
         self._is_pumping = False
         """Whether messages that have come wait for a turn."""
+        self._is_reading = True
+        """Whether the transport is asked to; it may be asked once only."""
 
     # --- its beginning --------------------------------------------------------------------------------------------
 
@@ -313,12 +316,14 @@ class SignalingSocket(asyncio.Protocol):
             self._listener.connection_closing(code)
 
     def _pause(self) -> None:
-        if self._transport is not None and self._transport.is_reading():
+        if self._transport is not None and self._is_reading and not self._transport.is_closing():
+            self._is_reading = False
             self._transport.pause_reading()
 
     def _resume(self) -> None:
         transport = self._transport
-        if transport is not None and not transport.is_closing() and not transport.is_reading():
+        if transport is not None and not self._is_reading and not transport.is_closing():
+            self._is_reading = True
             transport.resume_reading()
             if not self._is_pumping:
                 self._is_pumping = True
