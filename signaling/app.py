@@ -81,6 +81,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     app.router.add_get(PATH + "{rest:.*}", door.connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
+    app.router.add_get("/inspect", _page("inspect.html"))
     if app[STATIC].is_dir():
         app.router.add_static("/static", app[STATIC])
     app.on_response_prepare.append(_add_headers)

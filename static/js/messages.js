@@ -108,3 +108,73 @@ const ENDED = {
 export function endedMessageOf(reason) {
   return ENDED[reason ?? ""] ?? ENDED.disconnected;
 }
+
+/** What lies over a tile's picture, by its state; states that are not here leave the picture free.
+ * @type {Record<string, (name: string) => Message>} */
+const COVERS = {
+  asked: (name) => ({ title: "Starting", text: `${name} was asked to start. It may be waiting for a permission over there.` }),
+  absent: (name) => ({ title: "Not online", text: `${name} appears here as soon as it is.` }),
+  unanswered: (name) => ({ title: "No answer", text: `${name} is online but has not started.` }),
+  idle: () => ({ title: "Connecting", text: "Waiting for the server." }),
+  connecting: () => ({ title: "Connecting", text: "Setting up the link to the server." }),
+  starting: () => ({ title: "Connected", text: "Waiting for the first picture." }),
+  "sound-only": () => ({ title: "Sound only", text: "This device sends no picture." }),
+};
+
+/**
+ * Say what lies over a tile's picture.
+ * @param {string} state
+ * @param {string} name
+ * @param {string | null} reason why it is lost or has ended
+ * @returns {Message | null} null where the picture speaks for itself
+ */
+export function coverOf(state, name, reason) {
+  if (state === "ended") return endedMessageOf(reason);
+  if (state === "lost") return reason ? endedMessageOf(reason) : { title: "Connection lost", text: "Trying to get it back." };
+  return COVERS[state]?.(name) ?? null;
+}
+
+/** Below this the seconds of a freeze are not counted: it has only just been noticed. */
+const FREEZE_COUNTED_FROM_MS = 4_000;
+
+/**
+ * Say in a word how a picture is.
+ * @param {string} state
+ * @param {number} stillMs how long it has stood still
+ * @param {number | null} backAfterMs how long the interruption was that has just ended
+ * @returns {{tone: "live" | "warn" | "good" | "calm", text: string} | null}
+ */
+export function badgeOf(state, stillMs, backAfterMs) {
+  if (state === "paused") return { tone: "calm", text: "PAUSED" };
+  if (state === "frozen") {
+    const counted = stillMs < FREEZE_COUNTED_FROM_MS ? "" : ` ${Math.round(stillMs / 1_000)} s`;
+    return { tone: "warn", text: `FROZEN${counted}` };
+  }
+  if (state !== "live") return null;
+  if (backAfterMs !== null) return { tone: "good", text: `BACK AFTER ${Math.max(1, Math.round(backAfterMs / 1_000))} s` };
+  return { tone: "live", text: "LIVE" };
+}
+
+/** What a screen reader is told, after the tile's name; states on the way to these are not worth the words.
+ * @type {Record<string, string>} */
+const SPOKEN = {
+  live: "is live",
+  frozen: "is frozen",
+  paused: "is paused",
+  lost: "is lost, waiting for it to come back",
+  ended: "has stopped",
+  unanswered: "does not answer",
+  absent: "is not online",
+};
+
+/**
+ * Say a tile's new state aloud.
+ * @param {string} state
+ * @param {number | null} backAfterMs how long the interruption was that has just ended
+ * @returns {string | null}
+ */
+export function spokenOf(state, backAfterMs) {
+  if (state !== "live" || backAfterMs === null) return SPOKEN[state] ?? null;
+  const seconds = Math.max(1, Math.round(backAfterMs / 1_000));
+  return `is back after ${seconds === 1 ? "1 second" : `${seconds} seconds`}`;
+}

@@ -5,6 +5,9 @@
 const MAX_NOTICES = 3;
 /** How long "copied" is shown. */
 const COPIED_FEEDBACK_MS = 1_600;
+/** A browser has begun to read a download's blob by then. */
+const DOWNLOAD_START_MS = 60_000;
+const SVG = "http://www.w3.org/2000/svg";
 /** Above this a bitrate reads better in Mbit/s. */
 const MEGABIT_FROM_KBPS = 10_000;
 
@@ -18,6 +21,60 @@ export function find(selector, root = document) {
   const element = root.querySelector(selector);
   if (!element) throw new Error(`The page has no ${selector}.`);
   return element;
+}
+
+/**
+ * Make an element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} [properties]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Make one of the icons of `icons.svg`.
+ * @param {string} name
+ * @param {string} [className]
+ */
+export function icon(name, className = "icon") {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", className);
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `/static/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/**
+ * Save a file where the browser saves files.
+ * @param {Blob} blob
+ * @param {string} name
+ */
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), DOWNLOAD_START_MS);
+}
+
+/**
+ * Put text on the clipboard.
+ * @param {string} text
+ * @returns {Promise<boolean>} false where the browser has no clipboard for this page, as on plain http
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -52,8 +109,9 @@ export function showStatus(tone, text) {
 /**
  * Tell a person what went wrong. The same notice is not shown twice.
  * @param {import("./messages.js").Message} message
+ * @param {"error" | "advice"} [kind]
  */
-export function showNotice({ title, text }) {
+export function showNotice({ title, text }, kind = "error") {
   const notices = find("#notices");
   const key = `${title}\n${text}`;
   for (const other of [...notices.children]) {
@@ -62,6 +120,7 @@ export function showNotice({ title, text }) {
   while (notices.children.length >= MAX_NOTICES) notices.firstElementChild.remove();
   const notice = fromTemplate("notice-template");
   notice.dataset.key = key;
+  notice.classList.toggle("notice-advice", kind === "advice");
   setText(find(".notice-title", notice), title);
   setText(find(".notice-text", notice), text);
   find("button", notice).addEventListener("click", () => notice.remove());
@@ -83,9 +142,7 @@ export function enableCopying() {
 /** @param {HTMLButtonElement} button */
 async function copy(button) {
   const source = find(`#${button.dataset.copy}`);
-  try {
-    await navigator.clipboard.writeText(source.textContent);
-  } catch {
+  if (!(await copyText(source.textContent))) {
     // Plain http has no clipboard: select the text, so that one key press copies it.
     getSelection()?.selectAllChildren(source);
     return;
@@ -93,6 +150,12 @@ async function copy(button) {
   const use = find("use", button);
   use.setAttribute("href", "/static/icons.svg#check");
   setTimeout(() => use.setAttribute("href", "/static/icons.svg#copy"), COPIED_FEEDBACK_MS);
+}
+
+/** @param {number} milliseconds @returns {string} such as `1:05` */
+export function clockText(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1_000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /**

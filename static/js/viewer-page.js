@@ -1,100 +1,111 @@
 // @ts-check
-/** The viewer page: one button, a wall of tiles, and words for every state. */
+/** The viewer page: who is online, a wall of tiles, and words for every state. */
 
-import { Viewer } from "./aiosfu.js";
+import { Announcer } from "./announcer.js";
+import { readLink, writeLink } from "./deep-link.js";
+import { DeviceListView } from "./device-list.js";
+import { Inspection } from "./inspection.js";
+import { InspectionView } from "./inspection-view.js";
 import { messageOf } from "./messages.js";
-import { Tile } from "./tile.js";
-import { clearNotices, enableCopying, find, setText, showNotice, showStatus } from "./ui.js";
+import { recall, remember } from "./preferences.js";
+import { enableShortcuts } from "./shortcuts.js";
+import { TileMenu } from "./tile-menu.js";
+import { clearNotices, copyText, enableCopying, find, setText, showNotice, showStatus } from "./ui.js";
+import { Wall } from "./wall.js";
+import { Watching } from "./watching.js";
 
-/** Numbers once a second: slower feels dead, faster cannot be read. */
+/** Each tile's numbers once a second, one tile after the other: slower feels dead, faster cannot be read. */
 const NUMBERS_INTERVAL_MS = 1_000;
-/** The sound meter moves ten times a second. */
+/** The sound meters move ten times a second. */
 const METER_INTERVAL_MS = 100;
-/** A tile stays this long after somebody stopped the camera, so that its end is seen. */
-const STOPPED_TILE_MS = 4_000;
-/** A tile stays this long after a loss, so that the camera finds its place again. */
-const LOST_TILE_MS = 12_000;
+/** The server tells who comes and goes, but not who begins to stream to others. */
+const LIST_INTERVAL_MS = 15_000;
+/** A fleet larger than this is not asked for again and again. */
+const LIST_UP_TO = 500;
+/** What the page remembers between visits. */
+const STORAGE_KEY = "aiosfu.viewer";
+/** Wide enough for the list to stand beside the pictures. */
+const WIDE = matchMedia("(min-width: 64rem)");
 
-/** Reasons after which nobody expects the camera back at once. */
-const STOPPED_REASONS = new Set(["unpublished", "left", "shutdown"]);
-
+const page = find("#viewer");
 const welcome = find("#welcome");
-const wall = find("#wall");
-const watchButton = find("#watch");
-const stopButton = find("#stop");
-const inviteButton = find("#invite");
+const menu = new TileMenu(find("#tile-menu"));
+const announcer = new Announcer(find("#announcements"));
+const wall = new Wall(find("#wall"));
+const settings = recall(STORAGE_KEY, { showsNumbers: false, showsList: true, isSpotlight: false });
 
-/** @type {Map<string, {tile: Tile, timer: any}>} by device, so that one that comes back keeps its place */
-const tiles = new Map();
+/** @type {import("./tile.js").TileHost} */
+const host = {
+  spotlight: setSpotlight,
+  close: (tile) => watching.close(tile),
+  again: (tile) => tile.device && start(watching.watch(tile.device)),
+  menu: (tile, opener) => menu.open(tile, opener),
+  clicked: promote,
+  changed: renderSoon,
+  say: (tile, text) => announcer.say(tile.name, text),
+  link: copyLink,
+  failed: (error) => showNotice(messageOf(error)),
+};
+const watching = new Watching(readLink(location.hash), wall, host, renderSoon);
+const { viewer } = watching;
+const list = new DeviceListView((device) => {
+  if (watching.wants(device) && watching.tileOf(device)) watching.unwatch(device);
+  else start(watching.watch(device));
+  if (!WIDE.matches) showList(false);
+});
+const inspection = new Inspection(viewer.connection);
+const inspector = new InspectionView(find("#inspector-body"), inspection);
+let isRendering = false;
+let isListOpen = false; // on a phone it covers the page, so it is not remembered there
 
-/** Names of devices that were asked and have not started; for the words of the waiting state. */
-let asked = /** @type {string[]} */ ([]);
+// --- wishes -----------------------------------------------------------------------------------------------------------
 
-const viewer = new Viewer({ token: new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined });
-
-/** @param {import("./feed.js").Feed} feed */
-function tileKey(feed) {
-  return feed.device ?? `feed ${feed.id}`;
+/** @param {Promise<void>} wish */
+function start(wish) {
+  clearNotices();
+  if (viewer.state === "failed" || viewer.state === "idle") watching.connect();
+  wish.catch((error) => error.code === "connection_closed" || showNotice(messageOf(error)));
 }
 
-/** @param {import("./feed.js").Feed} feed */
-function addFeed(feed) {
-  const known = tiles.get(tileKey(feed));
-  if (known) {
-    clearTimeout(known.timer);
-    known.tile.attach(feed);
-  } else {
-    const tile = new Tile(feed);
-    tiles.set(tileKey(feed), { tile, timer: null });
-    wall.append(tile.element);
-  }
-  asked = asked.filter((device) => device !== feed.device);
-  feed.addEventListener("state", render);
+/** @param {import("./tile.js").Tile | null} tile */
+function setSpotlight(tile) {
+  settings.isSpotlight = tile !== null;
+  remember(STORAGE_KEY, settings);
+  wall.setSpotlight(tile);
   render();
 }
 
-/** @param {import("./feed.js").Feed} feed */
-function endFeed(feed) {
-  const entry = tiles.get(tileKey(feed));
-  if (!entry || entry.tile.feed !== feed) return;
-  if (feed.reason === "stopped") {
-    removeTile(tileKey(feed));
-    return;
-  }
-  const stay = STOPPED_REASONS.has(feed.reason ?? "") ? STOPPED_TILE_MS : LOST_TILE_MS;
-  entry.timer = setTimeout(() => removeTile(tileKey(feed)), stay);
-  render();
+/** In the spotlight layout a click on a small picture makes it the large one. @param {import("./tile.js").Tile} tile */
+function promote(tile) {
+  if (wall.spotlight && !tile.isSpotlight) setSpotlight(tile);
 }
 
-/** @param {string} key */
-function removeTile(key) {
-  tiles.get(key)?.tile.remove();
-  tiles.delete(key);
-  render();
+/** @param {import("./tile.js").Tile} tile @param {string | null} camera */
+async function copyLink(tile, camera) {
+  const link = writeLink(location.origin, tile.device ?? "", camera);
+  if (await copyText(link)) announcer.say(tile.name, "link copied");
+  else showNotice({ title: `The link to ${tile.name}`, text: link }, "advice");
 }
 
-function removeAllTiles() {
-  for (const { timer } of tiles.values()) clearTimeout(timer);
-  for (const key of [...tiles.keys()]) removeTile(key);
-}
+// --- what is shown ----------------------------------------------------------------------------------------------------
 
-/** @returns {["idle" | "busy" | "live" | "bad", string]} tone and words of the header's status */
+/** @returns {["idle" | "busy" | "good" | "live" | "bad", string]} tone and words of the header's status */
 function statusOf() {
-  const live = [...tiles.values()].filter(({ tile }) => tile.feed.state === "live").length;
+  const live = wall.tiles.filter((tile) => tile.feed?.state === "live").length;
+  const online = viewer.devices.length;
   switch (viewer.state) {
     case "idle":
-      return ["idle", "Not watching"];
+      return ["idle", "Not connected"];
     case "connecting":
       return ["busy", "Connecting"];
-    case "waiting":
-      return ["busy", "Waiting"];
     case "reconnecting":
       return ["busy", "Reconnecting"];
     case "failed":
       return ["bad", "Refused"];
-    case "watching":
-      if (live === 0) return ["busy", "Connecting"];
-      return ["live", live === 1 ? "1 camera live" : `${live} cameras live`];
+    default:
+      if (live > 0) return ["live", live === 1 ? "1 camera live" : `${live} cameras live`];
+      if (watching.isWatching) return ["busy", viewer.state === "watching" ? "Connecting" : "Waiting"];
+      return online === 0 ? ["good", "Ready"] : ["good", online === 1 ? "1 camera online" : `${online} cameras online`];
   }
 }
 
@@ -102,48 +113,101 @@ function statusOf() {
 function stageWords() {
   switch (viewer.state) {
     case "connecting":
-      return ["Connecting to the server", "If this takes more than a moment, the server may not be running. It is tried again by itself."];
     case "reconnecting":
-      return ["Reconnecting", "The connection to the server was lost. It is tried again by itself."];
+      if (viewer.state === "connecting" && viewer.connection.state !== "waiting" && !watching.isWatching) break;
+      return [
+        viewer.state === "connecting" ? "Connecting to the server" : "Reconnecting",
+        "The server does not answer yet. It is tried again by itself.",
+      ];
     case "waiting":
+      if (!watching.isWatching) break;
+      if (!watching.isAll) return ["Waiting for a camera", "Nothing is sent into this room yet. Pictures appear here by themselves."];
       if (!viewer.isInviting) return ["The camera was switched off", "Nobody asks it again by itself. Press “Find cameras” to do so."];
-      if (asked.length > 0) return ["Starting the camera", `Asked ${listOf(asked)} to start. It may be waiting for a permission over there.`];
       return ["Waiting for a camera", "No camera is online. Two ways to get one are below; its picture then appears here by itself."];
     case "failed":
       return ["The server refused", "The reason is above. You can try again."];
-    default:
-      return ["See your cameras, live", "One click asks every camera that is online to start. They stop again when you leave."];
   }
+  if (viewer.devices.length === 0) return ["See your cameras, live", "One click asks every camera that is online to start. They stop again when you leave."];
+  return ["See your cameras, live", "Choose one from the list, or watch them all. They stop again when you leave."];
 }
 
-/** @param {string[]} names */
-function listOf(names) {
-  return names.length <= 3 ? names.join(", ") : `${names.slice(0, 3).join(", ")} and ${names.length - 3} more`;
+/** @type {Record<string, [import("./device-list.js").RowState, string]>} of a device's tile */
+const TILE_WORDS = {
+  asked: ["starting", "Starting"],
+  unanswered: ["trouble", "No answer"],
+  absent: ["offline", "Offline, shown when it is back"],
+  idle: ["starting", "Connecting"],
+  connecting: ["starting", "Connecting"],
+  starting: ["starting", "Connecting"],
+  live: ["live", "Live here"],
+  frozen: ["trouble", "Frozen"],
+  paused: ["paused", "Paused"],
+  lost: ["trouble", "Lost"],
+  ended: ["offline", "Stopped"],
+};
+
+/** @returns {import("./device-list.js").Row[]} */
+function rows() {
+  const online = new Map(viewer.devices.map((info) => [info.device, info]));
+  const names = [...new Set([...online.keys(), ...watching.wanted])].sort();
+  return names.map((device) => {
+    const tile = watching.tileOf(device);
+    if (tile) {
+      const [state, words] = TILE_WORDS[tile.state];
+      return { device, state, words, isWatched: true };
+    }
+    const isBusy = online.get(device)?.state === "streaming";
+    return { device, state: isBusy ? "busy" : "available", words: isBusy ? "Streaming" : "Available", isWatched: false };
+  });
+}
+
+/** Render once for all that happens in one turn. */
+function renderSoon() {
+  if (isRendering) return;
+  isRendering = true;
+  setTimeout(() => {
+    isRendering = false;
+    render();
+  }, 0);
 }
 
 /** Bring the page in line with the viewer's state; cheap, and safe to call at any time. */
 function render() {
   const { state } = viewer;
-  const running = state !== "idle" && state !== "failed";
-  const hasTiles = tiles.size > 0;
+  const hasTiles = wall.tiles.length > 0;
   showStatus(...statusOf());
+  renderWelcome(state, hasTiles);
+  find("#wall").hidden = !hasTiles;
+  find("#stop").hidden = !watching.isWatching;
+  find("#watch-all").hidden = !hasTiles || watching.isAll || viewer.devices.length < 2;
+  page.dataset.tiles = hasTiles ? "some" : "none";
+  page.toggleAttribute("data-numbers", settings.showsNumbers);
+  page.toggleAttribute("data-list", WIDE.matches ? settings.showsList : isListOpen);
+  press("#toggle-numbers", settings.showsNumbers);
+  press("#toggle-layout", wall.spotlight !== null);
+  press("#toggle-list", page.hasAttribute("data-list"));
+  press("#toggle-inspector", !find("#inspector").hidden);
+  list.show(rows());
+}
+
+/** @param {string} state @param {boolean} hasTiles */
+function renderWelcome(state, hasTiles) {
   const [title, text] = stageWords();
-  welcome.dataset.state = state;
+  const isWaiting = watching.isWatching && state !== "failed";
+  welcome.dataset.state = watching.isWatching ? state : "idle";
   setText(find("#welcome-title"), title);
   setText(find("#welcome-text"), text);
   welcome.hidden = hasTiles;
-  wall.hidden = !hasTiles;
-  find("#howto").hidden = hasTiles;
-  watchButton.hidden = running;
+  find("#howto").hidden = hasTiles || (viewer.devices.length > 0 && !watching.isWatching);
+  find("#watch").hidden = isWaiting;
+  setText(find("#watch .label"), state === "failed" ? "Try again" : "Watch all cameras");
   find("#looking").hidden = state !== "waiting" || !viewer.isInviting;
-  setText(find(".label", watchButton), state === "failed" ? "Try again" : "Watch cameras");
-  stopButton.hidden = !running;
-  inviteButton.hidden = state !== "waiting" && state !== "watching";
-  find("#be-camera").classList.toggle("secondary", running);
-  wall.dataset.count = String(tiles.size);
-  const columns = Math.max(1, Math.ceil(Math.sqrt(tiles.size)));
-  wall.style.setProperty("--columns", String(columns));
-  wall.style.setProperty("--rows", String(Math.max(1, Math.ceil(tiles.size / columns))));
+  find("#invite").hidden = !isWaiting || (state !== "waiting" && state !== "watching");
+}
+
+/** @param {string} selector @param {boolean} isPressed */
+function press(selector, isPressed) {
+  find(selector).setAttribute("aria-pressed", String(isPressed));
 }
 
 /** The page is no use as its own wall: say where cameras connect to. */
@@ -154,54 +218,97 @@ function fillHowTo() {
   find("#https-note").hidden = secure;
 }
 
-async function watch() {
-  clearNotices();
-  try {
-    await viewer.watch();
-  } catch {
-    // Said by the `state` event.
-  }
+// --- buttons and keys -------------------------------------------------------------------------------------------------
+
+/** @param {boolean} isShown */
+function showList(isShown) {
+  if (WIDE.matches) settings.showsList = isShown;
+  else isListOpen = isShown;
+  remember(STORAGE_KEY, settings);
+  render();
 }
 
-viewer.addEventListener("feed", (event) => addFeed(/** @type {CustomEvent} */ (event).detail));
-viewer.addEventListener("feedended", (event) => endFeed(/** @type {CustomEvent} */ (event).detail));
-viewer.addEventListener("error", (event) => showNotice(messageOf(/** @type {CustomEvent} */ (event).detail)));
-viewer.addEventListener("invited", (event) => {
-  asked = /** @type {CustomEvent} */ (event).detail.invited;
+function toggleNumbers() {
+  settings.showsNumbers = !settings.showsNumbers;
+  remember(STORAGE_KEY, settings);
   render();
-});
-viewer.addEventListener("state", (event) => {
-  const { error } = /** @type {CustomEvent} */ (event).detail;
-  if (error) showNotice(messageOf(error));
-  else if (viewer.state === "watching") clearNotices();
-  render();
-});
+}
 
-watchButton.addEventListener("click", watch);
-stopButton.addEventListener("click", () => {
-  viewer.stop();
-  removeAllTiles();
+function toggleInspector() {
+  const panel = find("#inspector");
+  panel.hidden = !panel.hidden;
+  inspector.setShown(!panel.hidden);
+  render();
+}
+
+/** @param {string} selector @param {() => void} handler */
+function onClick(selector, handler) {
+  find(selector).addEventListener("click", handler);
+}
+
+function stopWatching() {
+  watching.stop();
   clearNotices();
   render();
-  watchButton.focus();
+  (welcome.hidden ? find("#stop") : find("#watch")).focus();
+}
+
+const toggleLayout = () => setSpotlight(wall.spotlight ? null : wall.active);
+const watchAll = () => start(watching.watchAll());
+onClick("#watch", watchAll);
+onClick("#watch-all", watchAll);
+onClick("#stop", stopWatching);
+onClick("#invite", () => start(watching.isAll ? watching.watchAll() : viewer.invite().then(() => {})));
+onClick("#toggle-list", () => showList(!page.hasAttribute("data-list")));
+onClick("#close-list", () => showList(false));
+onClick("#toggle-numbers", toggleNumbers);
+onClick("#toggle-layout", toggleLayout);
+onClick("#toggle-inspector", toggleInspector);
+onClick("#close-inspector", toggleInspector);
+enableShortcuts(wall, [
+  { key: "a", help: "Watch all cameras", run: watchAll },
+  { key: "g", help: "Grid or spotlight", run: toggleLayout },
+  { key: "i", help: "Numbers and graphs over the pictures", run: toggleNumbers },
+  { key: "l", help: "List of cameras", run: () => showList(!page.hasAttribute("data-list")) },
+  { key: "d", help: "Inspector", run: toggleInspector },
+  { key: "Escape", help: "Back to the grid", run: () => (isListOpen ? showList(false) : setSpotlight(null)) },
+]);
+
+viewer.addEventListener("error", ({ detail }) => showNotice(messageOf(detail)));
+viewer.addEventListener("state", ({ detail: { error } }) => {
+  if (error) showNotice(messageOf(error));
+  else if (viewer.state === "watching") clearNotices();
+  if (viewer.state === "watching" && settings.isSpotlight && !wall.spotlight) wall.setSpotlight(wall.active);
+  renderSoon();
 });
-inviteButton.addEventListener("click", () => {
-  viewer.invite().catch((error) => showNotice(messageOf(error)));
-});
+viewer.connection.addEventListener("state", renderSoon);
+WIDE.addEventListener("change", render);
 addEventListener("online", () => viewer.connection.retryNow());
 document.addEventListener("visibilitychange", () => document.hidden || viewer.connection.retryNow());
 // Free the room at once instead of when the server notices.
 addEventListener("pagehide", () => viewer.stop());
 
+// --- clocks -----------------------------------------------------------------------------------------------------------
+
+/** Read one tile after the other, so that twenty of them do not all want the main thread at once. @param {number} at */
+async function readNumbers(at) {
+  const tile = wall.tiles[at % Math.max(1, wall.tiles.length)];
+  if (tile && !document.hidden) await tile.refresh(settings.showsNumbers).catch(() => {}); // a connection closed meanwhile
+  setTimeout(() => readNumbers(at + 1), NUMBERS_INTERVAL_MS / Math.max(1, wall.tiles.length));
+}
+
 setInterval(() => {
   if (document.hidden) return;
-  for (const { tile } of tiles.values()) tile.refresh();
-}, NUMBERS_INTERVAL_MS);
-setInterval(() => {
-  if (document.hidden) return;
-  for (const { tile } of tiles.values()) tile.refreshMeter();
+  for (const tile of wall.tiles) tile.refreshMeter();
 }, METER_INTERVAL_MS);
+setInterval(() => {
+  if (document.hidden || viewer.room === null || viewer.devices.length > LIST_UP_TO) return;
+  viewer.listDevices().catch(() => {}); // a server without presence, or one that is away: the list stays as it is
+}, LIST_INTERVAL_MS);
 
 enableCopying();
 fillHowTo();
 render();
+watching.connect();
+start(watching.followLink());
+readNumbers(0);

@@ -23,6 +23,11 @@ export type ViewerOptions = {
      */
     devices?: string[];
     /**
+     * enter this room, which somebody else has opened, instead of one of our own; once it is gone we
+     * say so by an `error` (`room_not_found`) and open our own
+     */
+    room?: number;
+    /**
      * asked of each new feed: whether to receive it at once, or which
      * of its tracks, by id; all of every feed when left out
      */
@@ -72,6 +77,8 @@ export type ViewerEvents = {
  * @property {import("./connection.js").Token} [token]
  * @property {RTCIceServer[]} [iceServers] instead of those that the server gives
  * @property {string[]} [devices] invite only these; all when left out, also those that come later; none when empty
+ * @property {number} [room] enter this room, which somebody else has opened, instead of one of our own; once it is gone we
+ *   say so by an `error` (`room_not_found`) and open our own
  * @property {(feed: Feed) => boolean | string[]} [choose] asked of each new feed: whether to receive it at once, or which
  *   of its tracks, by id; all of every feed when left out
  * @property {AbortSignal} [signal] stops it when it aborts
@@ -114,15 +121,16 @@ export declare class Viewer extends Emitter<ViewerEvents> {
     watch({ signal }?: {
         signal?: AbortSignal;
     }): Promise<void>;
-    /** Leave the room and close. Idempotent. */
+    /** Leave the room and close; forget whom `invite()` has added. Idempotent. */
     stop(): void;
     /**
      * Invite devices now, and again when they come back.
-     * @param {string[]} [devices] only these, from now on too; those of the options, or all, when left out
+     * @param {string[] | null} [devices] these, from now on too; null is all, also those that come later; those of the
+     *   options when left out
      * @param {{signal?: AbortSignal}} [options] the signal gives up waiting
      * @returns {Promise<Invited | null>} null while there is no room: it is made up for as soon as there is
      */
-    invite(devices?: string[], { signal }?: {
+    invite(devices?: string[] | null, { signal }?: {
         signal?: AbortSignal;
     }): Promise<Invited | null>;
     /**

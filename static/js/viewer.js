@@ -35,6 +35,8 @@ const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
  * @property {import("./connection.js").Token} [token]
  * @property {RTCIceServer[]} [iceServers] instead of those that the server gives
  * @property {string[]} [devices] invite only these; all when left out, also those that come later; none when empty
+ * @property {number} [room] enter this room, which somebody else has opened, instead of one of our own; once it is gone we
+ *   say so by an `error` (`room_not_found`) and open our own
  * @property {(feed: Feed) => boolean | string[]} [choose] asked of each new feed: whether to receive it at once, or which
  *   of its tracks, by id; all of every feed when left out
  * @property {AbortSignal} [signal] stops it when it aborts
@@ -64,6 +66,7 @@ export class Viewer extends Emitter {
   /** @type {Set<string> | null} whom to invite again by ourselves; null is everybody */ #invitees;
   #roomBackoff = new Backoff();
   #turn = 0; // counts sessions, so that a room made for an earlier one is recognised
+  /** @type {number | null} somebody else's room that we are to enter */ #foreignRoom;
   #wanted = false;
   #isEntering = false; // from asking for a room to being in it
   #wasInRoom = false;
@@ -79,6 +82,7 @@ export class Viewer extends Emitter {
     super();
     this.#options = options;
     this.#invitees = options.devices ? new Set(options.devices) : null;
+    this.#foreignRoom = options.room ?? null;
     const { server, clientId, token } = options;
     this.#connection = new Connection({ server, clientId, token, role: "WEB" });
     this.#link = {
@@ -144,10 +148,11 @@ export class Viewer extends Emitter {
     }
   }
 
-  /** Leave the room and close. Idempotent. */
+  /** Leave the room and close; forget whom `invite()` has added. Idempotent. */
   stop() {
     if (!this.#wanted) return;
     this.#wanted = false;
+    this.#invitees = this.#options.devices ? new Set(this.#options.devices) : null;
     this.#turn += 1;
     clearTimeout(this.#timer);
     if (this.#room !== null && this.#connection.state === "open") this.#connection.send("leave");
@@ -162,13 +167,15 @@ export class Viewer extends Emitter {
 
   /**
    * Invite devices now, and again when they come back.
-   * @param {string[]} [devices] only these, from now on too; those of the options, or all, when left out
+   * @param {string[] | null} [devices] these, from now on too; null is all, also those that come later; those of the
+   *   options when left out
    * @param {{signal?: AbortSignal}} [options] the signal gives up waiting
    * @returns {Promise<Invited | null>} null while there is no room: it is made up for as soon as there is
    */
   async invite(devices, { signal } = {}) {
     clearTimeout(this.#timer);
     this.#autoInvite = true;
+    if (devices === null) this.#invitees = null;
     for (const device of devices ?? []) this.#invitees?.add(device);
     const room = this.#room;
     if (room === null) return null;
@@ -273,13 +280,14 @@ export class Viewer extends Emitter {
   async #enterRoom(turn) {
     this.#isEntering = true;
     try {
-      const { room_id: room } = await this.#connection.request("create_room");
+      const room = this.#foreignRoom ?? (await this.#connection.request("create_room")).room_id;
       if (turn !== this.#turn) return;
       await this.#connection.request("join_as_publisher", { room_id: room, inviter: this.#connection.clientId });
       if (turn !== this.#turn) return;
       this.#room = room;
     } catch (error) {
       if (turn !== this.#turn || isClosed(error)) return;
+      if (isRefusal(error, "room_not_found")) this.#foreignRoom = null;
       this.#report(error);
       this.#timer = setTimeout(() => this.#enterRoom(turn), this.#roomBackoff.next());
       return;

@@ -1,0 +1,154 @@
+// @ts-check
+/** Where tiles go: a grid in which all of them are as large as they can be, or one large and the others beside it. */
+
+/** Between tiles; as `--wall-gap`. */
+const GAP_PX = 10;
+/** What a tile has below its picture; as `--bar-height`. */
+const BAR_PX = 46;
+/** A tile narrower than this shows nothing any more: the page scrolls instead. */
+const MIN_TILE_PX = 230;
+/** Under this a window is a phone's: pictures in one column, from four on in two. */
+const PHONE_PX = 640;
+const PHONE_ONE_COLUMN_UP_TO = 3;
+/** The column of small tiles beside the spotlight. */
+const STRIP_PX = 220;
+const RATIO = 16 / 9;
+
+/**
+ * How to lay `count` tiles of one shape out.
+ * @param {number} count
+ * @param {number} width of the wall, px
+ * @param {number} height of the window's part that the wall may fill without scrolling, px
+ * @returns {{columns: number, tileWidth: number}} px
+ */
+export function gridFor(count, width, height) {
+  if (width < PHONE_PX) {
+    const columns = count <= PHONE_ONE_COLUMN_UP_TO ? 1 : 2;
+    return { columns, tileWidth: columnWidth(columns, width) };
+  }
+  let best = { columns: 1, tileWidth: 0 };
+  for (let columns = 1; columns <= count; columns += 1) {
+    const rows = Math.ceil(count / columns);
+    const rowHeight = (height - GAP_PX * (rows - 1)) / rows;
+    const tileWidth = Math.floor(Math.min(columnWidth(columns, width), (rowHeight - BAR_PX) * RATIO));
+    if (tileWidth > best.tileWidth) best = { columns, tileWidth };
+  }
+  if (best.tileWidth >= MIN_TILE_PX || count === 0) return best;
+  const columns = Math.max(1, Math.min(count, Math.floor((width + GAP_PX) / (MIN_TILE_PX + GAP_PX))));
+  return { columns, tileWidth: columnWidth(columns, width) };
+}
+
+/**
+ * How wide the spotlight is.
+ * @param {number} width
+ * @param {number} height
+ * @param {boolean} isAlone
+ */
+export function spotlightWidth(width, height, isAlone) {
+  if (width < PHONE_PX) return width;
+  const room = isAlone ? width : width - STRIP_PX - GAP_PX;
+  return Math.floor(Math.min(room, (height - BAR_PX) * RATIO));
+}
+
+/** @param {number} columns @param {number} width */
+function columnWidth(columns, width) {
+  return Math.floor((width - GAP_PX * (columns - 1)) / columns);
+}
+
+/** @typedef {import("./tile.js").Tile} Tile */
+
+/** The tiles in their order. Elements are never moved: a video that is moved in the document stops. */
+export class Wall {
+  /** @type {Tile[]} */ #tiles = [];
+  /** @type {Tile | null} */ #spotlight = null;
+  /** @type {Tile | null} what the keyboard works on when no tile has the focus */ #active = null;
+  #width = 0;
+  #element;
+  #observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      this.#tiles.find((tile) => tile.element === target)?.setInView(isIntersecting);
+    }
+  });
+
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.#element = element;
+    // The parent's width: the wall's own follows from what we set.
+    new ResizeObserver(([entry]) => {
+      this.#width = entry.contentRect.width;
+      this.#arrange();
+    }).observe(/** @type {HTMLElement} */ (element.parentElement));
+    addEventListener("resize", () => this.#arrange());
+    element.addEventListener("focusin", (event) => {
+      this.#active = this.#tiles.find((tile) => tile.element.contains(/** @type {Node} */ (event.target))) ?? this.#active;
+    });
+  }
+
+  get tiles() {
+    return this.#tiles;
+  }
+
+  get spotlight() {
+    return this.#spotlight;
+  }
+
+  /** The tile that a key is meant for. */
+  get active() {
+    return this.#active ?? this.#spotlight ?? this.#tiles[0] ?? null;
+  }
+
+  /** @param {Tile} tile */
+  add(tile) {
+    this.#tiles.push(tile);
+    this.#element.append(tile.element);
+    this.#observer.observe(tile.element);
+    this.#arrange();
+  }
+
+  /** @param {Tile} tile */
+  remove(tile) {
+    this.#observer.unobserve(tile.element);
+    this.#tiles = this.#tiles.filter((other) => other !== tile);
+    if (this.#active === tile) this.#active = null;
+    if (this.#spotlight === tile) this.#spotlight = this.#tiles[0] ?? null;
+    tile.remove();
+    this.#arrange();
+  }
+
+  /** @param {Tile | null} tile null is the grid */
+  setSpotlight(tile) {
+    this.#spotlight = tile;
+    this.#arrange();
+    for (const other of this.#tiles) other.update();
+  }
+
+  /** Give the focus to the tile so many further on. @param {number} step */
+  focus(step) {
+    const at = this.#tiles.indexOf(/** @type {Tile} */ (this.active));
+    this.#tiles[Math.max(0, Math.min(this.#tiles.length - 1, at + step))]?.element.focus();
+  }
+
+  /** How many tiles are in a row; for moving up and down. */
+  get columns() {
+    return this.#spotlight ? 1 : gridFor(this.#tiles.length, this.#width, this.#height).columns;
+  }
+
+  get #height() {
+    // From the stylesheet: the header, the stage's padding, and a phone's toolbar, which scrolls nothing there.
+    return innerHeight - (this.#width < PHONE_PX ? 140 : 92);
+  }
+
+  #arrange() {
+    const count = this.#tiles.length;
+    const { style, dataset } = this.#element;
+    dataset.count = String(count);
+    dataset.layout = this.#spotlight ? "spotlight" : "grid";
+    for (const tile of this.#tiles) tile.element.toggleAttribute("data-spotlight", tile === this.#spotlight);
+    if (this.#width === 0) return;
+    const { columns, tileWidth } = gridFor(count, this.#width, this.#height);
+    style.setProperty("--columns", String(columns));
+    style.setProperty("--tile-width", `${tileWidth}px`);
+    style.setProperty("--spotlight-width", `${spotlightWidth(this.#width, this.#height, count === 1)}px`);
+    style.setProperty("--others", String(Math.max(1, count - 1)));
+  }
+}
