@@ -20,6 +20,13 @@ const FORMATS = [
 
 /** @typedef {"asked" | "full" | "interrupted"} RecordingEnd why a recording ended */
 
+/** Why a recording ended, in words that go before the file's name. @type {Record<RecordingEnd, string>} */
+export const RECORDING_ENDS = {
+  asked: "Saved",
+  full: "The recording has reached its longest, saved",
+  interrupted: "The recording ended with the link, saved",
+};
+
 /** Whether this browser can record at all. */
 export function canRecord() {
   return typeof MediaRecorder === "function";

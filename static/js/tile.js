@@ -5,7 +5,7 @@ import { chooseTracks, chosenCamera } from "./camera-choice.js";
 import { drawGraphs, History } from "./graphs.js";
 import { Liveness } from "./liveness.js";
 import { badgeOf, coverOf, spokenOf } from "./messages.js";
-import { Recording, saveSnapshot } from "./recording.js";
+import { Recording, RECORDING_ENDS, saveSnapshot } from "./recording.js";
 import { ACTIONS, runAction } from "./tile-actions.js";
 import { clockText, element, find, fromTemplate, icon, setText, showNumbers } from "./ui.js";
 
@@ -254,7 +254,7 @@ export class Tile {
     try {
       this.#recording = new Recording(/** @type {MediaStream} */ (this.#feed?.stream), this.name, (end, file) => {
         this.#recording = null;
-        this.host.say(this, file ? RECORDING_ENDS[end] + file : "Nothing was recorded");
+        this.host.say(this, file ? `${RECORDING_ENDS[end]} ${file}` : "Nothing was recorded");
         this.update();
       });
     } catch (error) {
@@ -447,10 +447,3 @@ export class Tile {
     return this.hasSound && this.#feed?.stream.getVideoTracks().length === 0;
   }
 }
-
-/** @type {Record<import("./recording.js").RecordingEnd, string>} */
-const RECORDING_ENDS = {
-  asked: "Saved ",
-  full: "The recording has reached its longest, saved ",
-  interrupted: "The recording ended with the link, saved ",
-};

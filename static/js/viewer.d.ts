@@ -23,8 +23,7 @@ export type ViewerOptions = {
      */
     devices?: string[];
     /**
-     * enter this room, which somebody else has opened, instead of one of our own; once it is gone we
-     * say so by an `error` (`room_not_found`) and open our own
+     * enter this room of somebody else; once it is gone (`error` says so) we open our own
      */
     room?: number;
     /**
@@ -77,8 +76,7 @@ export type ViewerEvents = {
  * @property {import("./connection.js").Token} [token]
  * @property {RTCIceServer[]} [iceServers] instead of those that the server gives
  * @property {string[]} [devices] invite only these; all when left out, also those that come later; none when empty
- * @property {number} [room] enter this room, which somebody else has opened, instead of one of our own; once it is gone we
- *   say so by an `error` (`room_not_found`) and open our own
+ * @property {number} [room] enter this room of somebody else; once it is gone (`error` says so) we open our own
  * @property {(feed: Feed) => boolean | string[]} [choose] asked of each new feed: whether to receive it at once, or which
  *   of its tracks, by id; all of every feed when left out
  * @property {AbortSignal} [signal] stops it when it aborts

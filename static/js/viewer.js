@@ -35,8 +35,7 @@ const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
  * @property {import("./connection.js").Token} [token]
  * @property {RTCIceServer[]} [iceServers] instead of those that the server gives
  * @property {string[]} [devices] invite only these; all when left out, also those that come later; none when empty
- * @property {number} [room] enter this room, which somebody else has opened, instead of one of our own; once it is gone we
- *   say so by an `error` (`room_not_found`) and open our own
+ * @property {number} [room] enter this room of somebody else; once it is gone (`error` says so) we open our own
  * @property {(feed: Feed) => boolean | string[]} [choose] asked of each new feed: whether to receive it at once, or which
  *   of its tracks, by id; all of every feed when left out
  * @property {AbortSignal} [signal] stops it when it aborts
@@ -66,7 +65,7 @@ export class Viewer extends Emitter {
   /** @type {Set<string> | null} whom to invite again by ourselves; null is everybody */ #invitees;
   #roomBackoff = new Backoff();
   #turn = 0; // counts sessions, so that a room made for an earlier one is recognised
-  /** @type {number | null} somebody else's room that we are to enter */ #foreignRoom;
+  #foreignRoom; // somebody else's room that we are to enter; null is none
   #wanted = false;
   #isEntering = false; // from asking for a room to being in it
   #wasInRoom = false;
@@ -176,7 +175,7 @@ export class Viewer extends Emitter {
     clearTimeout(this.#timer);
     this.#autoInvite = true;
     if (devices === null) this.#invitees = null;
-    for (const device of devices ?? []) this.#invitees?.add(device);
+    else devices?.forEach((device) => this.#invitees?.add(device));
     const room = this.#room;
     if (room === null) return null;
     const named = devices ?? (this.#invitees && [...this.#invitees]);

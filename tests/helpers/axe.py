@@ -1,0 +1,39 @@
+"""axe-core, the accessibility checker, run inside a page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.helpers import typescript
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+AXE = "axe-core@4.10.3"
+"""Pinned: a newer one may have new rules, which are to be met on purpose."""
+SERIOUS = {"serious", "critical"}
+
+
+def install_axe() -> str:
+    """Return its source, after installing it beside the Python that runs this."""
+    home = Path(sys.prefix) / AXE.replace("@", "-")
+    script = home / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        npm = typescript._program("npm")
+        typescript._run([npm, "install", "--prefix", str(home), "--no-save", "--no-audit", "--no-fund", AXE])
+    return script.read_text()
+
+
+async def assert_accessible(page: Page) -> None:
+    """Fail on serious or critical findings; colours over moving pictures cannot be judged and are left out by axe."""
+    await page.evaluate(install_axe())
+    result: dict[str, Any] = await page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    found = [
+        f"{finding['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for finding in result["violations"]
+        if finding["impact"] in SERIOUS
+        for node in finding["nodes"]
+    ]
+    assert not found, "\n".join(found)
