@@ -13,6 +13,7 @@ import uvloop
 
 from . import report
 from .churn import churn
+from .click import click
 from .clip import FULL, SMALL, load_clip
 from .fairness import fairness
 from .freezes import freezes
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "loss": loss,
     "freezes": freezes,
     "ramp": ramp,
+    "click": click,
 }
 COMPARED = ("cost", "delay", "many")
 """Scenarios whose rows are put in relation to Janus's."""

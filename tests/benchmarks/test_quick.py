@@ -14,6 +14,7 @@ from tests.helpers.server import assert_no_stray_tasks
 
 from . import report
 from .churn import churn
+from .click import click
 from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
 from .fairness import fairness
 from .freezes import freezes
@@ -138,6 +139,14 @@ async def test_freezes(context: Context) -> None:
     for row in (control, lossy):
         assert row["frames_decoded"] > 0
         assert 0 <= row["frozen_percent"] <= row["frozen_percent_worst"] <= 100
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
+async def test_click(context: Context) -> None:
+    streaming, waiting = await click(context)
+    for row in (streaming, waiting):
+        assert 0 < row["picture_p50_ms"] <= row["picture_max_ms"]
+        assert row["to_connected_ms"] > 0
 
 
 def test_report(tmp_path: Path) -> None:
