@@ -17,9 +17,11 @@ except ImportError:
     )
 
 INSTRUMENTED = ["sfu", "signaling", "aiortc.sdp", "aiortc.rate", "aioice.stun"]
+LEFT_OUT = ["sfu.feed"]
+"""atheris 3.0 never comes to an end with its bytecode: a long jump there that it makes longer and shorter in turn."""
 OWN_MUTATIONS = 0.7
 
-with atheris.instrument_imports(include=INSTRUMENTED):
+with atheris.instrument_imports(include=INSTRUMENTED, exclude=LEFT_OUT):
     from .targets import TARGETS
 
 
