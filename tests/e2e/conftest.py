@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from tests.helpers.browser import Chromium, running_chromium
 from tests.helpers.server import RunningServer, running_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+PAGES = Path(__file__).parent / "pages"
 
 
 @pytest.fixture
@@ -34,3 +39,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def pages() -> AsyncIterator[str]:
+    """Serve a user's own page as users would: by a web server of their own."""
+    app = web.Application()
+    app.router.add_get("/favicon.ico", _no_icon)
+    app.router.add_static("/", PAGES)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+async def _no_icon(_request: web.Request) -> web.Response:
+    return web.Response(status=204)

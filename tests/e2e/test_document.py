@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 from playwright.async_api import expect
 
 from tests.e2e.probes import read_patch, sound_energy, start_device, start_watching, wait_live, wait_playing
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
-PAGES = Path(__file__).parent / "pages"
 DOCUMENT_PORT = 8002
 """The samples have it built in; the browser is told to find this test's server behind it."""
 VIDEO = "#remoteVideos video"
@@ -34,25 +31,6 @@ async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
     async with running_chromium([f"--host-resolver-rules={rule}"]) as browser:
         yield browser
     await server.wait_empty()
-
-
-async def no_icon(_request: web.Request) -> web.Response:
-    return web.Response(status=204)
-
-
-@pytest.fixture
-async def pages() -> AsyncIterator[str]:
-    """Serve the bare pages as their authors would: by a web server of their own."""
-    app = web.Application()
-    app.router.add_get("/favicon.ico", no_icon)
-    app.router.add_static("/", PAGES)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
 
 
 async def open_bare(chromium: Chromium, url: str) -> Page:

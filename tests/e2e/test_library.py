@@ -1,4 +1,4 @@
-"""The browser library as its users have it: their own page, their own canvas for a camera, and links that break."""
+"""The browser library as its users have it: their own page, with a canvas for a camera."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 from playwright.async_api import Error as PageError
 
+from tests.e2e.library import (
+    assert_no_problems,
+    open_library,
+    start_publisher,
+    start_viewer,
+    wait_async,
+    wait_feed,
+    wait_more_frames,
+)
 from tests.e2e.probes import read_patch, start_device, wait_playing
+from tests.helpers import tokens
 from tests.helpers.browser import running_chromium
-from tests.helpers.cuttable_proxy import CuttableProxy
 from tests.helpers.server import RunningServer, running_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from playwright.async_api import Page
-
     from tests.helpers.browser import Chromium
 
 pytestmark = pytest.mark.timeout(90)
@@ -28,137 +32,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = Path(__file__).parent / "pages"
 README_PORT = 8002
 """The README's page has it built in; the browser is told to find this test's server behind it."""
-
-WAIT_SECONDS = 20
-"""For what takes a second or two on a quiet machine."""
-
-# A camera of one colour with something that moves, and what tests ask of the library.
-SCRIPT = """
-async (server) => {
-  Object.assign(window, await import(`${server}/static/js/aiosfu.js`));
-  window.camera = (colour, width = 320, height = 240) => {
-    const canvas = Object.assign(document.createElement("canvas"), { width, height });
-    const context = canvas.getContext("2d");
-    let turn = 0;
-    setInterval(() => {
-      context.fillStyle = colour;
-      context.fillRect(0, 0, width, height);
-      context.fillStyle = "#888";
-      context.fillRect((turn = (turn + 7) % width), height - 20, 20, 20);
-    }, 50);
-    return canvas.captureStream(20).getVideoTracks()[0];
-  };
-  window.tone = () => {
-    const context = new AudioContext();
-    const oscillator = context.createOscillator();
-    const destination = context.createMediaStreamDestination();
-    oscillator.connect(destination);
-    oscillator.start();
-    return destination.stream.getAudioTracks()[0];
-  };
-  window.next = (target, name, condition = () => true) => new Promise((resolve, reject) => {
-    const stop = new AbortController();
-    setTimeout(() => reject(new Error(`no ${name} came`)), 20_000);
-    target.addEventListener(name, ({ detail }) => {
-      if (!condition(detail)) return;
-      stop.abort();
-      resolve(detail);
-    }, { signal: stop.signal });
-  });
-  window.show = (id, stream) => {
-    const video = document.createElement("video");
-    Object.assign(video, { id, autoplay: true, muted: true, srcObject: stream });
-    document.body.append(video);
-  };
-  window.problems = [];
-  window.publish = async (tracks, options) => {
-    window.publisher = new Publisher({ stream: new MediaStream(tracks), ...options });
-    publisher.addEventListener("error", ({ detail }) => problems.push(`publisher: ${detail.message}`));
-    await publisher.online({ signal: AbortSignal.timeout(20_000) });
-  };
-  window.watch = async (options) => {
-    window.viewer = new Viewer(options);
-    viewer.addEventListener("error", ({ detail }) => problems.push(`viewer: ${detail.message}`));
-    window.feeds = [];
-    viewer.addEventListener("feed", ({ detail: feed }) => {
-      feeds.push(feed);
-      show(`feed-${feeds.length}`, feed.stream);
-    });
-    await viewer.watch({ signal: AbortSignal.timeout(20_000) });
-  };
-}
-"""
-
-
-async def open_library(chromium: Chromium, pages: str, server: RunningServer) -> Page:
-    """Open a page that has nothing but the library of `server`."""
-    page = await chromium.open(f"{pages}/blank.html")
-    await page.evaluate(SCRIPT, server.http_url)
-    return page
-
-
-async def start_publisher(page: Page, tracks: str = "camera('#0000ff'), tone()", options: str = "") -> None:
-    await page.evaluate(f"async () => await publish([{tracks}], {{ {options} }})")
-
-
-async def start_viewer(page: Page, options: str = "") -> None:
-    await page.evaluate(f"async () => await watch({{ {options} }})")
-
-
-async def wait_feed(page: Page) -> None:
-    """Return when the first feed is live and its picture moves."""
-    await page.wait_for_function("() => feeds[0]?.state === 'live'")
-    await wait_playing(page, "#feed-1")
-
-
-async def assert_no_problems(*pages: Page) -> None:
-    for page in pages:
-        assert await page.evaluate("() => problems") == []
-
-
-async def frames(page: Page) -> int:
-    """Return how many pictures have been decoded."""
-    return int(await page.evaluate("async () => (await feeds[0].stats()).frames"))
-
-
-async def wait_async(page: Page, condition: str) -> None:
-    """Return when the async function `condition` gives true; Playwright's own wait takes its promise for true."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        await page.evaluate(
-            f"async () => {{ while (!(await ({condition})())) await new Promise((go) => setTimeout(go, 50)); }}"
-        )
-
-
-async def wait_more_frames(page: Page, count: int) -> None:
-    before = await frames(page)
-    await wait_async(page, f"async () => (await feeds[0].stats())?.frames > {before + count}")
-
-
-@pytest.fixture
-async def lasting() -> AsyncIterator[RunningServer]:
-    """Run a server whose sessions outlive their sockets."""
-    async with running_server(check_tasks=False, resume_grace=30) as running:
-        yield running
-        # Clients that say goodbye are gone at once.
-        await running.wait_empty()
-
-
-@pytest.fixture
-async def pages() -> AsyncIterator[str]:
-    """Serve a user's own page as users would: by a web server of their own."""
-    app = web.Application()
-    app.router.add_get("/favicon.ico", _no_icon)
-    app.router.add_static("/", PAGES)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
-async def _no_icon(_request: web.Request) -> web.Response:
-    return web.Response(status=204)
 
 
 async def test_ten_lines_in_a_page_elsewhere_show_a_camera(server: RunningServer, pages: str) -> None:
@@ -200,98 +73,6 @@ async def test_numbers_are_plain_and_true(server: RunningServer, chromium: Chrom
     assert sent["frames"] > 0
     assert sent["videoCodec"] == stats["videoCodec"]
     await assert_no_problems(publisher, viewer)
-
-
-async def test_a_cut_socket_costs_no_picture(lasting: RunningServer, chromium: Chromium, pages: str) -> None:
-    async with CuttableProxy(lasting.port) as viewers, CuttableProxy(lasting.port) as devices:
-        publisher = await open_library(chromium, pages, lasting)
-        await start_publisher(publisher, options=f"server: '{devices.url}'")
-        viewer = await open_library(chromium, pages, lasting)
-        await start_viewer(viewer, f"server: '{viewers.url}'")
-        await wait_feed(viewer)
-        chromium.forgive("WebSocket connection to")
-        for page, proxy, name in ((viewer, viewers, "viewer"), (publisher, devices, "publisher")):
-            await page.evaluate(f"() => {{ window.back = next({name}.connection, 'resumed') }}")
-            proxy.away = True
-            proxy.cut()
-            await page.wait_for_function(f"() => {name}.state === 'reconnecting'")
-            await wait_more_frames(viewer, 10)
-            proxy.away = False
-            await page.evaluate("async () => await back")
-            await page.wait_for_function(f"() => ['watching', 'live'].includes({name}.state)")
-        await wait_more_frames(viewer, 10)
-        stats = await viewer.evaluate("async () => await feeds[0].stats()")
-        assert stats["freezes"] == 0
-        assert stats["packetsLost"] == 0
-        assert await viewer.evaluate("() => feeds.length") == 1
-        await assert_no_problems(publisher, viewer)
-        await viewer.evaluate("() => viewer.stop()")
-        await publisher.evaluate("() => publisher.offline()")
-
-
-async def test_requests_under_way_survive_a_cut_socket(lasting: RunningServer, chromium: Chromium, pages: str) -> None:
-    async with CuttableProxy(lasting.port) as proxy:
-        page = await open_library(chromium, pages, lasting)
-        await page.evaluate(
-            "async server => { window.link = new Connection({ role: 'WEB', server }); await link.open(); }", proxy.url
-        )
-        chromium.forgive("WebSocket connection to")
-        # What the frozen link swallows is either unread by the server or unread by us; both are made up for.
-        proxy.freeze()
-        await page.evaluate("() => { window.rooms = [1, 2, 3].map(() => link.request('create_room')) }")
-        await page.evaluate("async () => { window.back = next(link, 'resumed'); link.check(); await back; }")
-        rooms = await page.evaluate("async () => (await Promise.all(rooms)).map(room => room.room_id)")
-        assert len(set(rooms)) == 3
-        assert len(lasting.service.rooms.state.rooms) == 3
-        await page.evaluate("() => link.close()")
-
-
-async def test_a_half_open_link_is_noticed(lasting: RunningServer, chromium: Chromium, pages: str) -> None:
-    async with CuttableProxy(lasting.port) as proxy:
-        publisher = await open_library(chromium, pages, lasting)
-        await start_publisher(publisher)
-        viewer = await open_library(chromium, pages, lasting)
-        await start_viewer(viewer, f"server: '{proxy.url}'")
-        await wait_feed(viewer)
-        proxy.freeze()
-        # The browser's news of another network, which is when links break without a word.
-        await viewer.evaluate(
-            """async () => {
-              const back = next(viewer.connection, "resumed");
-              dispatchEvent(new Event("online"));
-              await back;
-            }"""
-        )
-        await wait_more_frames(viewer, 10)
-        await assert_no_problems(publisher, viewer)
-        await viewer.evaluate("() => viewer.stop()")
-        await publisher.evaluate("() => publisher.offline()")
-
-
-async def test_a_restart_of_the_server_keeps_feed_and_element(free_port: int, pages: str) -> None:
-    async with running_chromium() as chromium:
-        chromium.forgive("ERR_CONNECTION_REFUSED")
-        async with running_server(check_tasks=False, port=free_port) as server:
-            publisher = await open_library(chromium, pages, server)
-            await start_publisher(publisher, options="clientId: 'cam-1'")
-            viewer = await open_library(chromium, pages, server)
-            await start_viewer(viewer)
-            await wait_feed(viewer)
-            await viewer.evaluate(
-                "() => { window.before = { feed: feeds[0], id: feeds[0].id, stream: feeds[0].stream } }"
-            )
-        await viewer.wait_for_function("() => viewer.state === 'reconnecting' && feeds[0].state === 'lost'")
-        async with running_server(check_tasks=False, port=free_port) as server:
-            await viewer.wait_for_function("() => feeds[0].state === 'live'", timeout=40_000)
-            await wait_more_frames(viewer, 10)
-            await viewer.evaluate("() => { document.querySelector('#feed-1').probeStart = undefined }")
-            await wait_playing(viewer, "#feed-1")
-            assert await viewer.evaluate("() => [feeds.length, feeds[0].stream.getTracks().length]") == [1, 2]
-            assert await viewer.evaluate("() => viewer.feeds[0] === before.feed && feeds[0].stream === before.stream")
-            assert await viewer.evaluate("() => feeds[0].id !== before.id")
-            await viewer.close()
-            await publisher.close()
-            await server.wait_empty()
 
 
 async def test_tracks_come_and_go(server: RunningServer, chromium: Chromium, pages: str) -> None:
@@ -472,3 +253,54 @@ async def test_presence_and_invitations_by_name(server: RunningServer, chromium:
     await second.evaluate("() => publisher.offline()")
     await viewer.wait_for_function("() => viewer.devices.length === 1 && feeds[1].state === 'ended'")
     await assert_no_problems(viewer, first, second)
+
+
+async def test_tokens_stay_out_of_addresses(pages: str) -> None:
+    async with running_server(auth_secret=tokens.SECRET, allowed_origin=("*",), check_tasks=False) as server:
+        async with running_chromium() as chromium:
+            page = await open_library(chromium, pages, server)
+            addresses: list[str] = []
+            page.on("websocket", lambda socket: addresses.append(socket.url))
+            good = tokens.token("cam-1", "DEVICE")
+            # A function is asked before each attempt, so that it can fetch a fresh one.
+            await start_publisher(page, options=f"clientId: 'cam-1', token: async () => '{good}'")
+            await start_viewer(page, f"clientId: 'web-1', token: '{tokens.token('web-1')}'")
+            await wait_feed(page)
+            assert len(addresses) == 2
+            assert all(address.rsplit("/", 1)[1] in {"cam-1", "web-1"} for address in addresses)
+
+            bad = tokens.token("web-2", secret=tokens.OTHER_SECRET)
+            with pytest.raises(PageError, match="ServerError"):
+                await start_viewer(page, f"clientId: 'web-2', token: '{bad}'")
+            assert await page.evaluate("() => viewer.state") == "failed"
+            await page.close()
+            await server.wait_empty()
+
+
+async def test_a_viewer_sends_too(server: RunningServer, chromium: Chromium, pages: str) -> None:
+    caller = await open_library(chromium, pages, server)
+    await start_viewer(caller, "devices: []")
+    await caller.wait_for_function("() => viewer.room !== null")
+    await caller.evaluate("() => { viewer.publish(new MediaStream([camera('#ff0000')])) }")
+    await caller.wait_for_function("() => viewer.publication.state === 'live'")
+
+    # Somebody else in the same room, by the protocol alone.
+    other = await open_library(chromium, pages, server)
+    room = await caller.evaluate("() => viewer.room")
+    announced = await other.evaluate(
+        """async (room) => {
+          window.link = new Connection({ role: "WEB" });
+          await link.open();
+          const announced = next(link, "start_listening");
+          await link.request("join_as_publisher", { room_id: room, inviter: link.clientId });
+          return await announced;
+        }""",
+        room,
+    )
+    assert announced["device"] == await caller.evaluate("() => viewer.connection.clientId")
+    assert [track["kind"] for track in announced["tracks"]] == ["video"]
+    ended = "async () => (await next(link, 'stop_listening')).reason"
+    waiting = asyncio.ensure_future(other.evaluate(ended))
+    await caller.evaluate("() => viewer.unpublish()")
+    assert await waiting == "unpublished"
+    await assert_no_problems(caller)
