@@ -362,13 +362,12 @@ class Engine:
         fields = {"feed": feed.id, "reason": reason}
         if uplink is not feed.newest:
             logger.info("feed_connection_lost", extra={"fields": fields})
-            return
-        if reason == "closed_by_peer" and time.monotonic() < uplink.may_begin_anew_until:
+        elif reason == "closed_by_peer" and time.monotonic() < uplink.may_begin_anew_until:
             self._begin_anew(feed, uplink)
-            return
-        self._end_feed(feed)
-        logger.info("feed_lost", extra={"fields": fields})
-        self._listener(FeedEnded(feed.id, reason))
+        elif reason != "closed_by_peer" or not feed.await_word(uplink, self._uplink_lost):
+            self._end_feed(feed)
+            logger.info("feed_lost", extra={"fields": fields})
+            self._listener(FeedEnded(feed.id, reason))
 
     def _begin_anew(self, feed: Feed, uplink: Uplink) -> None:
         """Expect another handshake to what the publisher was last answered."""

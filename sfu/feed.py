@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from .publisher import Source
 from .values import TrackNotFoundError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from .parameters import PublisherOffer, TrackParameters
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BEGIN_ANEW_SECONDS: Final = 5.0
 """For an answer to reach the publisher, and for its goodbye to come back."""
+GOODBYE_GRACE_SECONDS: Final = 0.5
+"""A client that closes its connection says why by signalling, or offers a new one, and the network may swap the two."""
 _GENERATED_ID: Final = re.compile(r"\{?[0-9a-f-]{32,36}\}?|(audio|video)-.*", re.IGNORECASE)
 """A UUID, as browsers and aiortc make them, or what negotiation puts where the publisher names nothing."""
 
@@ -40,6 +42,8 @@ class Uplink:
     """Of its newest offer's o= line."""
     tag: str
     """The mid of the section that carries the bundle."""
+    said_goodbye: bool = False
+    """Whether the publisher has closed it."""
     may_begin_anew_until: float = 0.0
     """When another section has come to carry the bundle, libwebrtc gives up DTLS and makes it anew, where others just
     go on. Until then a goodbye is taken for that."""
@@ -88,6 +92,7 @@ class Feed:
         self.demand_changed: Callable[[], None] | None = None
         self.demand_timer: asyncio.TimerHandle | None = None
         self.subscriptions: dict[int, Subscription] = {}
+        self._goodbye_timer: asyncio.TimerHandle | None = None
 
     @property
     def newest(self) -> Uplink:
@@ -191,8 +196,19 @@ class Feed:
         """End the tracks; whoever awaits a frame of them learns it. Idempotent."""
         self.demand_changed = None
         self.drop_coming()
+        if self._goodbye_timer is not None:
+            self._goodbye_timer.cancel()
         for producer in self.producers:
             _end(producer)
+
+    def await_word(self, uplink: Uplink, lost: Callable[[Feed, Uplink, str], None]) -> bool:
+        """Wait a moment for signalling after a goodbye, then call `lost` again; False when that has been done."""
+        if uplink.said_goodbye:
+            return False
+        uplink.said_goodbye = True
+        loop = asyncio.get_running_loop()
+        self._goodbye_timer = loop.call_later(GOODBYE_GRACE_SECONDS, lost, self, uplink, "closed_by_peer")
+        return True
 
     def _producer(self, parameters: TrackParameters) -> Producer:
         """Make a producer, labelled by its track's id where a person chose that, else by kind and number."""

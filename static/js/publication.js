@@ -104,9 +104,12 @@ export class Publication extends Emitter {
   stop() {
     if (this.#state === "ended") return;
     this.#listening.abort();
-    if (this.#pc && this.#connection.state === "open") this.#connection.request("unpublish").catch(() => {});
-    this.#close();
+    const pc = this.#letGo();
     this.#setState("ended");
+    if (!pc) return;
+    // First the word, then the deed: a connection that closes without a word looks lost to viewers.
+    const said = this.#connection.state === "open" ? this.#connection.request("unpublish") : Promise.resolve();
+    said.catch(() => {}).finally(() => pc.close());
   }
 
   /**
@@ -208,12 +211,13 @@ export class Publication extends Emitter {
   }
 
   async #connect() {
-    this.#close();
+    const before = this.#letGo();
     const pc = this.#createPeerConnection();
     this.#pc = pc;
     this.#setState(this.#state === "lost" ? "lost" : "connecting");
     try {
-      await this.#offer(pc);
+      // The former is closed once the server knows that there is another, which takes the feed over.
+      await this.#offer(pc).finally(() => before?.close());
     } catch (error) {
       if (!isRefusal(error, "already_publishing")) {
         if (pc === this.#pc && !isClosed(error)) this.suspend();
@@ -353,11 +357,16 @@ export class Publication extends Emitter {
   }
 
   #close() {
+    this.#letGo()?.close();
+  }
+
+  /** @returns {RTCPeerConnection | null} the connection that was ours, for closing it */
+  #letGo() {
     clearTimeout(this.#timer);
     const pc = this.#pc;
     this.#pc = null;
-    pc?.close();
     this.#meter = new StatsMeter();
+    return pc;
   }
 
   /** @param {PublicationState} state */

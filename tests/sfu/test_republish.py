@@ -207,8 +207,8 @@ async def test_a_new_connection_goes_on_with_the_same_feed_and_its_viewers() -> 
                 assert_continuous(watcher.received, video, clock=90_000, longest=longest)
                 assert_continuous(watcher.received, audio, clock=48_000, longest=longest)
                 await again.pc.close()
-            ended = await events.expect(FeedEnded)
-            assert ended.reason == "closed_by_peer"
+                ended = await events.expect(FeedEnded)
+                assert ended.reason == "closed_by_peer"
     for kind in (SubscriptionOffer, SubscriptionEnded):
         assert not events.waiting(kind)
     assert len(events.waiting(SubscriptionStarted)) == 1
@@ -312,3 +312,17 @@ async def test_a_simple_viewer_may_answer_a_further_offer_from_a_new_connection(
             assert len(engine._port._endpoints) == 2
             await again.pc.close()
             await events.expect(SubscriptionEnded)
+
+
+async def test_a_goodbye_leaves_time_for_word_of_what_comes_next() -> None:
+    async with running_engine() as (engine, events):
+        async with publisher(engine, events, 1, camera(DARK)) as device:
+            async with viewer(engine, 11, 1) as watcher:
+                await shows(watcher.tracks[0], DARK)
+                uplink = engine._feeds[1].newest
+                await device.pc.close()
+                await until(lambda: uplink.said_goodbye)
+                again = await new_connection(engine, 1, camera(BRIGHT))
+                await shows(watcher.tracks[0], BRIGHT)
+                await again.pc.close()
+                assert (await events.expect(FeedEnded)).reason == "closed_by_peer"
