@@ -3,150 +3,128 @@
 
 import { Publisher, randomClientId } from "./aiosfu.js";
 import { Capture, listDevices } from "./capture.js";
-import { insecureContextMessage, mediaMessageOf, messageOf } from "./messages.js";
+import { LevelMeter } from "./device-level-meter.js";
+import { clearRefusal, explainRefusal, showRefusal } from "./device-notices.js";
+import { insecureContextMessage } from "./device-refusals.js";
+import { cleanName, limitsOf, recallSettings, rememberSettings, sendableCodecs } from "./device-settings.js";
+import { WakeLock } from "./device-wake-lock.js";
+import { askedText, previewText, wordsOf } from "./device-words.js";
+import { messageOf } from "./messages.js";
 import { clearNotices, find, setText, showNotice, showNumbers, showStatus } from "./ui.js";
 
 /** Numbers and the clock once a second. */
 const REFRESH_INTERVAL_MS = 1_000;
-/** What the page remembers between visits. */
-const STORAGE_KEY = "aiosfu.device";
-/** What a name may not contain: the protocol's client ids have a small alphabet. */
-const NOT_IN_A_NAME = /[^A-Za-z0-9._~-]+/g;
+/** A pause of the page's own clock that only a machine's sleep, or a page put to sleep, explains. */
+const SLEPT_FROM_MS = 10_000;
 
 const page = find("#device");
 const preview = find("#preview");
 const onlineButton = find("#online");
 const stopButton = find("#stop");
-const micButton = find("#mic");
-const cameraButton = find("#camera");
+const form = find("#settings");
 const nameInput = find("#name");
 const cameraSelect = find("#camera-select");
 const micSelect = find("#mic-select");
+const flipButton = find("#flip");
 
 const options = new URLSearchParams(location.hash.slice(1));
+const settings = recallSettings();
 const capture = new Capture();
+const levelMeter = new LevelMeter(find("#level"));
+const wakeLock = new WakeLock();
 /** @type {Publisher | null} while online */
 let publisher = null;
 /** @type {number | null} `performance.now()` when it went live */
 let liveSince = null;
-let wantsMic = true;
-let wantsPicture = true;
+/** @type {{inviter: string | null, at: Date} | null} while somebody is there */
+let invitation = null;
+/** @type {Set<string> | null} what viewers take now, while somebody is there */
+let receivedKinds = null;
+/** @type {{id: string, label: string}[]} */
+let cameras = [];
 let isOpening = false;
+/** Whether the system took a track away while the page was hidden, when it could not be had back. */
+let isInterrupted = false;
+let refreshedAt = performance.now();
 
-/** @type {Record<import("./publisher.js").PublisherState, {tone: "idle" | "busy" | "good" | "live" | "bad", status: string, title: string, text: string}>} */
-const WORDS = {
-  offline: {
-    tone: "idle",
-    status: "Offline",
-    title: "Offline",
-    text: "Press “Go online” and viewers can ask for this camera.",
-  },
-  connecting: {
-    tone: "busy",
-    status: "Connecting",
-    title: "Connecting",
-    text: "Looking for the server. It is tried again by itself until it answers.",
-  },
-  waiting: {
-    tone: "good",
-    status: "Online",
-    title: "Online, nobody is watching",
-    text: "Nothing is sent. It starts by itself as soon as somebody watches.",
-  },
-  joining: {
-    tone: "busy",
-    status: "Starting",
-    title: "Somebody wants to watch",
-    text: "Starting to send.",
-  },
-  live: {
-    tone: "live",
-    status: "Live",
-    title: "You are live",
-    text: "Somebody is watching this picture and hearing this sound now.",
-  },
-  reconnecting: {
-    tone: "busy",
-    status: "Reconnecting",
-    title: "Reconnecting",
-    text: "The connection to the server was lost. Viewers may still see and hear you.",
-  },
-  failed: {
-    tone: "bad",
-    status: "Refused",
-    title: "The server refused",
-    text: "The reason is above. Change what is needed and try again.",
-  },
-};
-
-function currentState() {
-  return publisher?.state ?? "offline";
-}
+// --- showing -------------------------------------------------------------------------------------------------------
 
 /** Bring the page in line with what is going on; cheap, and safe to call at any time. */
 function render() {
-  const state = currentState();
-  const words = WORDS[state];
+  const state = publisher?.state ?? "offline";
+  const { wantsMic, wantsPicture } = settings;
+  const words = wordsOf(state, { hasPicture: !!capture.picture, hasSound: !!capture.sound, wantsMic, wantsPicture, receivedKinds });
   const isOnline = state !== "offline" && state !== "failed";
   page.dataset.state = state;
   showStatus(words.tone, words.status);
+  document.title = state === "live" ? "LIVE · aiosfu" : "Camera · aiosfu";
   setText(find("#state-title"), words.title);
-  setText(find("#state-text"), state === "live" ? liveText() : words.text);
+  setText(find("#state-text"), words.text);
+  setText(find("#asked"), state === "live" ? askedText(invitation) : "");
   onlineButton.hidden = isOnline;
   onlineButton.disabled = isOpening;
   stopButton.hidden = !isOnline;
   nameInput.disabled = isOnline;
   find("#live-badge").hidden = state !== "live";
   find("#numbers").hidden = state !== "live";
+  wakeLock.want(isOnline);
   renderPreview();
+  renderSettings();
 }
 
 function renderPreview() {
-  const hasPicture = capture.stream.getVideoTracks().length > 0;
-  const hasSound = capture.stream.getAudioTracks().length > 0;
-  find("#preview-cover").hidden = hasPicture && wantsPicture;
+  const hasPicture = capture.picture !== null;
+  find("#preview-cover").hidden = hasPicture && settings.wantsPicture;
   find("#preview-button").hidden = capture.isOpen;
-  setText(find("#preview-text"), previewText(hasPicture));
+  setText(find("#preview-text"), previewText(capture.isOpen, hasPicture));
   preview.toggleAttribute("data-mirror", capture.isSelfView);
-  renderToggle(micButton, "mic", hasSound, wantsMic);
-  renderToggle(cameraButton, "camera", hasPicture, wantsPicture);
+  flipButton.hidden = settings.source !== "camera" || cameras.length < 2 || !hasPicture;
+  renderToggle("mic", "Microphone", capture.sound !== null, settings.wantsMic);
+  renderToggle("camera", "Picture", hasPicture, settings.wantsPicture);
 }
 
-/** @param {boolean} hasPicture */
-function previewText(hasPicture) {
-  if (!capture.isOpen) return "The preview appears here. Nothing is sent before somebody watches.";
-  return hasPicture ? "The picture is off. Viewers see black." : "There is no camera: only sound is sent.";
+function renderSettings() {
+  find("#camera-setting").hidden = settings.source === "screen";
+  find("#another-screen").hidden = !capture.isScreen;
 }
 
-/** @param {HTMLButtonElement} button @param {"mic" | "camera"} name @param {boolean} exists @param {boolean} on */
-function renderToggle(button, name, exists, on) {
-  const what = name === "mic" ? "Microphone" : "Picture";
+/** @param {"mic" | "camera"} id @param {string} what @param {boolean} exists @param {boolean} on */
+function renderToggle(id, what, exists, on) {
+  const button = find(`#${id}`);
   button.disabled = !exists;
   button.setAttribute("aria-pressed", String(exists ? on : !capture.isOpen));
   const missing = capture.isOpen ? `No ${what.toLowerCase()}` : what;
-  setText(find(`#${name}-label`), exists ? `${what} ${on ? "on" : "off"}` : missing);
+  setText(find(`#${id}-label`), exists ? `${what} ${on ? "on" : "off"}` : missing);
 }
 
-function liveText() {
-  if (wantsMic && wantsPicture) return WORDS.live.text;
-  if (wantsPicture) return "Somebody is watching this picture. The microphone is off.";
-  return wantsMic ? "Somebody is hearing this sound. The picture is off." : "Somebody is watching, but picture and microphone are off.";
+async function refresh() {
+  const now = performance.now();
+  const slept = now - refreshedAt > SLEPT_FROM_MS;
+  refreshedAt = now;
+  if (slept) wakeUp();
+  if (liveSince === null || !publisher) return;
+  const seconds = Math.floor((now - liveSince) / 1000);
+  setText(find("#live-time"), `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
+  showNumbers(find("#numbers"), await publisher.stats());
 }
+
+// --- camera, microphone and screen ---------------------------------------------------------------------------------
 
 /** @returns {import("./capture.js").Choice} */
 function choice() {
-  const source = find("input[name=source]:checked").value;
-  return { source, cameraId: cameraSelect.value, micId: micSelect.value };
+  const source = settings.source === "screen" ? "screen" : "camera";
+  return { ...settings, source };
 }
 
 /**
  * Open what is chosen; while live, viewers get it in place of what they saw.
+ * @param {{anew?: boolean}} [how]
  * @returns {Promise<boolean>} false when there is nothing, and the person has been told why
  */
-async function openCapture() {
+async function openCapture(how) {
   const insecure = insecureContextMessage(location);
   if (insecure) {
-    showNotice(insecure);
+    showRefusal(insecure, null);
     return false;
   }
   if (isOpening) return false;
@@ -154,58 +132,117 @@ async function openCapture() {
   const chosen = choice();
   render();
   try {
-    await capture.open(chosen);
+    const problems = await capture.open(chosen, how);
+    clearRefusal();
+    for (const { kind, error } of problems) explainRefusal(error, kind === "audio" ? "microphone" : "camera", openCapture);
   } catch (error) {
-    showNotice(mediaMessageOf(error, chosen.source));
-    return capture.isOpen;
+    refused(error, chosen);
   } finally {
     isOpening = false;
-    render();
   }
-  applyToggles();
-  preview.srcObject = capture.stream;
+  await captureChanged();
+  // What was chosen while the browser was still asking.
+  const latest = choice();
+  if (capture.isOpen && (latest.cameraId !== chosen.cameraId || latest.micId !== chosen.micId)) return openCapture();
+  return capture.isOpen;
+}
+
+/** @param {unknown} error @param {import("./capture.js").Choice} chosen */
+function refused(error, chosen) {
+  const wanted = chosen.source === "screen" ? "screen" : capture.sound ? "camera" : "both";
+  explainRefusal(error, wanted, openCapture);
+  // No screen, but the camera is still there: the choice goes back to what is shown.
+  if (wanted === "screen" && capture.picture && !capture.isScreen) choose({ source: "camera" });
+}
+
+/** Show and send what is open now. */
+async function captureChanged() {
+  capture.enable("audio", settings.wantsMic);
+  capture.enable("video", settings.wantsPicture);
+  if (preview.srcObject !== capture.stream) preview.srcObject = capture.stream;
+  levelMeter.follow(capture.sound);
   await fillSelects();
-  await publishTracks();
   render();
-  return true;
-}
-
-async function publishTracks() {
   if (!publisher) return;
-  await publisher.replaceTrack("video", capture.stream.getVideoTracks()[0] ?? null);
-  await publisher.replaceTrack("audio", capture.stream.getAudioTracks()[0] ?? null);
+  await limit();
+  await publisher.replaceTrack("video", capture.picture);
+  await publisher.replaceTrack("audio", capture.sound);
 }
 
-function applyToggles() {
-  capture.enable("audio", wantsMic);
-  capture.enable("video", wantsPicture);
+async function limit() {
+  await publisher?.publication.limit(limitsOf(settings, capture.picture));
 }
 
 async function fillSelects() {
-  fillSelect(cameraSelect, "Default camera", await listDevices("videoinput"));
-  fillSelect(micSelect, "Default microphone", await listDevices("audioinput"));
+  cameras = await listDevices("videoinput");
+  const isTouched = matchMedia("(pointer: coarse)").matches;
+  const facing = [
+    { id: "user", label: "Front camera" },
+    { id: "environment", label: "Back camera" },
+  ];
+  fillSelect(cameraSelect, "Default camera", [...(isTouched ? facing : []), ...cameras], settings.cameraId);
+  fillSelect(micSelect, "Default microphone", await listDevices("audioinput"), settings.micId);
 }
 
-/** @param {HTMLSelectElement} select @param {string} none @param {{id: string, label: string}[]} devices */
-function fillSelect(select, none, devices) {
-  const chosen = select.value;
+/** @param {HTMLSelectElement} select @param {string} none @param {{id: string, label: string}[]} devices @param {string} chosen */
+function fillSelect(select, none, devices, chosen) {
   const all = [{ id: "", label: none }, ...devices.filter((device) => device.id !== "default")];
+  // What was chosen but is not there (yet) stays chosen: it may be plugged in again.
+  if (!all.some(({ id }) => id === chosen)) all.push({ id: chosen, label: capture.isOpen ? "Not connected" : "The one used before" });
+  if (JSON.stringify(all) === select.dataset.devices && select.value === chosen) return; // keeps an open list open
+  select.dataset.devices = JSON.stringify(all);
   select.replaceChildren(...all.map(({ id, label }) => new Option(label, id, false, id === chosen)));
 }
+
+/** Front or back on a phone; the next camera elsewhere. */
+function nextCamera() {
+  if (matchMedia("(pointer: coarse)").matches) return capture.isSelfView ? "environment" : "user";
+  const current = capture.picture?.getSettings().deviceId;
+  const at = cameras.findIndex(({ id }) => id === current);
+  return cameras[(at + 1) % cameras.length].id;
+}
+
+/** @param {import("./capture.js").Kind} kind */
+async function captureEnded(kind) {
+  const stoppedSharing = kind === "video" && settings.source === "screen";
+  if (stoppedSharing) choose({ source: "camera" });
+  else if (document.hidden) isInterrupted = true;
+  else showNotice(kind === "video" ? CAMERA_GONE : MICROPHONE_GONE);
+  await captureChanged(); // viewers are not left with a picture that stands still while the browser asks
+  if (!isInterrupted) await openCapture();
+}
+
+const CAMERA_GONE = { title: "The camera is gone", text: "It was unplugged or the system took it away. Another one is used if there is one." };
+const MICROPHONE_GONE = { title: "The microphone is gone", text: "It was unplugged or the system took it away. Another one is used if there is one." };
+
+// --- online --------------------------------------------------------------------------------------------------------
 
 async function goOnline() {
   clearNotices();
   nameInput.value = cleanName(nameInput.value) || freshName();
-  remember();
+  choose({ name: nameInput.value });
   if (!capture.isOpen && !(await openCapture())) return;
-  publisher = new Publisher({
-    stream: new MediaStream(capture.stream.getTracks()),
-    clientId: nameInput.value,
-    token: options.get("token") ?? undefined,
-    codec: options.get("codec") ?? undefined,
-  });
+  try {
+    publisher = new Publisher({
+      stream: new MediaStream(capture.stream.getTracks()),
+      clientId: settings.name,
+      token: options.get("token") ?? undefined,
+      codec: options.get("codec") ?? (settings.codec || undefined),
+      limits: limitsOf(settings, capture.picture),
+    });
+  } catch (error) {
+    showNotice(messageOf(error)); // a codec of the address that this browser has not
+    return;
+  }
   publisher.addEventListener("state", (event) => stateChanged(/** @type {CustomEvent} */ (event).detail));
   publisher.addEventListener("error", (event) => showNotice(messageOf(/** @type {CustomEvent} */ (event).detail)));
+  publisher.addEventListener("invited", (event) => {
+    invitation = { inviter: /** @type {CustomEvent} */ (event).detail.inviter, at: new Date() };
+  });
+  publisher.addEventListener("wanted", (event) => {
+    receivedKinds = new Set(/** @type {CustomEvent} */ (event).detail.kinds);
+    render();
+  });
   // A refusal is told by the `state` event.
   publisher.online().catch(() => {});
 }
@@ -214,9 +251,12 @@ async function goOnline() {
 function stateChanged({ state, error }) {
   if (error) showNotice(messageOf(error));
   else if (state === "waiting") clearNotices();
+  if (state === "waiting" || state === "offline") {
+    invitation = null;
+    receivedKinds = null;
+  }
   if (state !== "live") liveSince = null;
   else liveSince ??= performance.now();
-  document.title = state === "live" ? "LIVE · aiosfu" : "Camera · aiosfu";
   render();
   refresh();
 }
@@ -225,55 +265,80 @@ function goOffline() {
   publisher?.offline();
   publisher = null;
   liveSince = null;
-  document.title = "Camera · aiosfu";
   capture.close();
+  levelMeter.follow(null);
   preview.srcObject = null;
   clearNotices();
   render();
   onlineButton.focus();
 }
 
-async function refresh() {
-  if (liveSince === null || !publisher) return;
-  const seconds = Math.floor((performance.now() - liveSince) / 1000);
-  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  setText(find("#live-time"), text);
-  showNumbers(find("#numbers"), await publisher.stats());
+/** After sleep, in another network, or seen again: doubt the links, and take back what the system took away. */
+function wakeUp() {
+  publisher?.connection.check();
+  publisher?.publication.check();
+  if (document.hidden) return;
+  if (capture.dropEnded()) isInterrupted = true;
+  if (!isInterrupted) return;
+  isInterrupted = false;
+  openCapture();
 }
 
-/** @param {string} name */
-function cleanName(name) {
-  return name.trim().replace(NOT_IN_A_NAME, "-").slice(0, 64);
-}
+// --- settings ------------------------------------------------------------------------------------------------------
 
 /** Short enough to be read out, and still unlikely to be taken. */
 function freshName() {
   return `camera-${randomClientId("DEVICE").slice(-4)}`;
 }
 
-function remember() {
-  try {
-    localStorage.setItem(STORAGE_KEY, JSON.stringify({ name: nameInput.value }));
-  } catch {
-    // Private windows may refuse to store: the name is then made anew.
+/** @param {Partial<import("./device-settings.js").Settings>} changes */
+function choose(changes) {
+  Object.assign(settings, changes);
+  rememberSettings(settings);
+  showSettings();
+  render();
+}
+
+/** Write the settings into the form. */
+function showSettings() {
+  find(`input[name=source][value=${settings.source === "screen" ? "screen" : "camera"}]`).checked = true;
+  for (const name of /** @type {const} */ (["height", "fps", "kbps", "codec"])) {
+    const select = form.elements[name];
+    select.value = String(settings[name]);
+    // A value of an older page, or a codec of another browser: the browser's own choice.
+    if (select.selectedIndex < 0) {
+      select.selectedIndex = 0;
+      Object.assign(settings, { [name]: typeof settings[name] === "number" ? 0 : "" });
+    }
   }
 }
 
-function recall() {
-  try {
-    return JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}").name;
-  } catch {
-    return null;
+/** @param {Event} event */
+async function settingChanged(event) {
+  const { name, value } = /** @type {HTMLInputElement} */ (event.target);
+  const known = name in settings;
+  if (!known) return;
+  choose({ [name]: typeof (/** @type {any} */ (settings)[name]) === "number" ? Number(value) : value });
+  if (["source", "cameraId", "micId"].includes(name)) {
+    if (capture.isOpen || name === "source") await openCapture();
+  } else if (name === "codec") {
+    await publisher?.publication.setCodec(settings.codec || undefined);
+  } else if (["height", "fps", "kbps"].includes(name)) {
+    if (name !== "kbps") await capture.constrain(choice());
+    await limit();
   }
 }
 
 /** Show the preview unasked only where the person has allowed the camera before: no prompt without a click. */
-async function openIfAllowed() {
+async function followPermission() {
   try {
     const permission = await navigator.permissions.query({ name: /** @type {PermissionName} */ ("camera") });
-    if (permission.state === "granted") await openCapture();
+    const openIfAllowed = () => permission.state === "granted" && settings.source === "camera" && !capture.isOpen && openCapture();
+    // Granted in the browser's settings meanwhile: no second click.
+    permission.addEventListener("change", openIfAllowed);
+    openIfAllowed();
   } catch {
-    // Firefox does not tell; the button is there.
+    // Firefox did not tell for long; the button is there.
   }
 }
 
@@ -283,41 +348,41 @@ find("#preview-button").addEventListener("click", () => {
   clearNotices();
   openCapture();
 });
-micButton.addEventListener("click", () => {
-  wantsMic = !wantsMic;
-  applyToggles();
-  render();
+find("#mic").addEventListener("click", () => {
+  choose({ wantsMic: !settings.wantsMic });
+  capture.enable("audio", settings.wantsMic);
 });
-cameraButton.addEventListener("click", () => {
-  wantsPicture = !wantsPicture;
-  applyToggles();
-  render();
+find("#camera").addEventListener("click", () => {
+  choose({ wantsPicture: !settings.wantsPicture });
+  capture.enable("video", settings.wantsPicture);
 });
-find("#settings").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-find("#settings").addEventListener("change", (/** @type {Event} */ event) => {
-  find("#camera-field").hidden = choice().source === "screen";
-  if (event.target !== nameInput && (capture.isOpen || choice().source === "screen")) openCapture();
+flipButton.addEventListener("click", () => {
+  choose({ cameraId: nextCamera() });
+  openCapture();
+});
+find("#another-screen").addEventListener("click", () => openCapture({ anew: true }));
+form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
+form.addEventListener("change", (/** @type {Event} */ event) => {
+  settingChanged(event).catch((error) => showNotice(messageOf(error)));
 });
 nameInput.addEventListener("change", () => {
   nameInput.value = cleanName(nameInput.value);
-  remember();
+  choose({ name: nameInput.value });
 });
-capture.addEventListener("ended", () => {
-  const wasScreen = choice().source === "screen";
-  capture.close();
-  find("input[value=camera]").checked = true;
-  find("#camera-field").hidden = false;
-  if (wasScreen) openCapture(); // "stop sharing" means: back to the camera
-  else showNotice({ title: "The camera is gone", text: "It was unplugged or the system took it away. Choose another one." });
-  render();
-});
-addEventListener("online", () => publisher?.connection.retryNow());
-document.addEventListener("visibilitychange", () => document.hidden || publisher?.connection.retryNow());
+capture.addEventListener("ended", (event) => captureEnded(/** @type {CustomEvent} */ (event).detail.kind));
+// A phone was turned: its height is another.
+preview.addEventListener("resize", limit);
+navigator.mediaDevices?.addEventListener("devicechange", () => capture.isOpen && fillSelects().then(render));
+addEventListener("online", wakeUp);
+document.addEventListener("visibilitychange", () => document.hidden || wakeUp());
 addEventListener("pagehide", goOffline);
 setInterval(refresh, REFRESH_INTERVAL_MS);
 
-nameInput.value = cleanName(options.get("name") ?? recall() ?? "") || freshName();
+form.elements.codec.append(...sendableCodecs().map(({ id, label }) => new Option(label, id)));
+settings.name = cleanName(options.get("name") ?? settings.name) || freshName();
+nameInput.value = settings.name;
+showSettings();
 const insecure = insecureContextMessage(location);
-if (insecure) showNotice(insecure);
-else openIfAllowed();
+if (insecure) showRefusal(insecure, null);
+else followPermission();
 render();

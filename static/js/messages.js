@@ -27,32 +27,6 @@ const BY_CODE = {
   timeout: { title: "The server does not answer", text: "It is reachable but slow. It is tried again by itself." },
 };
 
-/** @type {Record<string, Message>} by the names of what getUserMedia and getDisplayMedia throw */
-const BY_MEDIA_ERROR = {
-  NotAllowedError: {
-    title: "The browser was not allowed to use the camera or microphone",
-    text: "Press the camera or lock symbol beside the address, allow both for this page, then try again. If it was the system that refused, allow the browser in its privacy settings.",
-  },
-  NotFoundError: {
-    title: "No camera or microphone was found",
-    text: "Plug one in and try again, or share your screen instead.",
-  },
-  NotReadableError: {
-    title: "The camera or microphone is busy",
-    text: "Another program is using it. Close that program and try again, or choose another one.",
-  },
-  OverconstrainedError: {
-    title: "The chosen camera or microphone is gone",
-    text: "It was unplugged. Choose another one.",
-  },
-};
-
-/** What a refused screen means: usually only that the person thought better of it. */
-const SCREEN_REFUSED = {
-  title: "No screen was shared",
-  text: "Press “Screen” again and choose a window, a tab or the whole screen.",
-};
-
 /**
  * Say in words what a server or connection error means.
  * @param {any} error
@@ -62,31 +36,6 @@ export function messageOf(error) {
   const known = BY_CODE[error?.code];
   if (known) return known;
   return { title: "Something went wrong", text: error?.message ?? "The browser did not say what." };
-}
-
-/**
- * Say in words why there is no camera, microphone or screen.
- * @param {any} error
- * @param {"camera" | "screen"} source
- * @returns {Message}
- */
-export function mediaMessageOf(error, source) {
-  if (source === "screen" && error?.name === "NotAllowedError") return SCREEN_REFUSED;
-  return BY_MEDIA_ERROR[error?.name] ?? { title: "The camera could not be opened", text: error?.message ?? String(error) };
-}
-
-/**
- * Say why the browser offers no camera at all, or null where it does.
- * @param {Location} location
- * @returns {Message | null}
- */
-export function insecureContextMessage(location) {
-  if (globalThis.isSecureContext && navigator.mediaDevices) return null;
-  const port = location.port ? `:${location.port}` : "";
-  return {
-    title: "Cameras need https or localhost",
-    text: `Browsers give the camera only to safe addresses, and ${location.origin} is not one. Open https://${location.host}${location.pathname} if this server has a certificate, or http://localhost${port}${location.pathname} on the machine that it runs on.`,
-  };
 }
 
 /** Why a feed ended, in words, by the protocol's `stop_listening` reasons and the client library's own.

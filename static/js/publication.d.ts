@@ -19,10 +19,12 @@ export type PublicationEvents = {
         state: PublicationState;
     };
     /**
-     * the ids of our tracks that somebody receives; the others are not sent
+     * the ids and kinds of our tracks that somebody receives; the others
+     * are not sent. The ids are those that were offered: a replaced track goes under its predecessor's
      */
     wanted: {
         tracks: string[];
+        kinds: Kind[];
     };
     /**
      * this attempt failed; another follows
@@ -43,7 +45,8 @@ export type PublicationEvents = {
  *
  * @typedef {object} PublicationEvents
  * @property {{state: PublicationState}} state
- * @property {{tracks: string[]}} wanted the ids of our tracks that somebody receives; the others are not sent
+ * @property {{tracks: string[], kinds: Kind[]}} wanted the ids and kinds of our tracks that somebody receives; the others
+ *   are not sent. The ids are those that were offered: a replaced track goes under its predecessor's
  * @property {Error} error this attempt failed; another follows
  */
 /**

@@ -27,7 +27,8 @@ const CONNECT_PATIENCE_MS = 8_000;
  *
  * @typedef {object} PublicationEvents
  * @property {{state: PublicationState}} state
- * @property {{tracks: string[]}} wanted the ids of our tracks that somebody receives; the others are not sent
+ * @property {{tracks: string[], kinds: Kind[]}} wanted the ids and kinds of our tracks that somebody receives; the others
+ *   are not sent. The ids are those that were offered: a replaced track goes under its predecessor's
  * @property {Error} error this attempt failed; another follows
  */
 
@@ -156,8 +157,10 @@ export class Publication extends Emitter {
       transceivers.find(({ sender }) => sender.track && isOld(sender.track)) ??
       // Nothing is sent in its place at present, but it was offered: no need to offer again.
       transceivers.find((t) => !t.sender.track && t.receiver.track.kind === (track?.kind ?? old) && sends(t));
-    if (transceiver) await transceiver.sender.replaceTrack(track);
-    else if (track && this.#pc) {
+    if (transceiver) {
+      await transceiver.sender.replaceTrack(track);
+      await this.#shape(); // a limit of height is a share of what is captured
+    } else if (track && this.#pc) {
       this.#pc.addTrack(track, this.#stream);
       this.#preferCodecs(this.#pc);
       await this.#offerSoon();
@@ -335,7 +338,9 @@ export class Publication extends Emitter {
     const wanted = new Set(ids);
     this.#unwanted = new Set([...this.#sentTracks().values()].filter((id) => !wanted.has(id)));
     this.#shape().catch((error) => emit(this, "error", error));
-    emit(this, "wanted", { tracks: ids });
+    const lines = mediaLines(this.#pc?.localDescription?.sdp ?? "");
+    const kinds = lines.filter(({ track }) => track && wanted.has(track)).map(({ kind }) => /** @type {Kind} */ (kind));
+    emit(this, "wanted", { tracks: ids, kinds: [...new Set(kinds)] });
   }
 
   /** @returns {Map<string, string>} the ids by which the server knows our tracks, by mid */

@@ -30,10 +30,12 @@ export type PublisherEvents = {
         error: Error | null;
     };
     /**
-     * the ids of our tracks that somebody receives; the others are not sent
+     * the ids (as offered) and kinds of our tracks
+     * that somebody receives; the others are not sent
      */
     wanted: {
         tracks: string[];
+        kinds: import("./protocol.js").Kind[];
     };
     /**
      * somebody wants to watch
@@ -61,7 +63,8 @@ export type PublisherEvents = {
  *
  * @typedef {object} PublisherEvents
  * @property {{state: PublisherState, error: Error | null}} state
- * @property {{tracks: string[]}} wanted the ids of our tracks that somebody receives; the others are not sent
+ * @property {{tracks: string[], kinds: import("./protocol.js").Kind[]}} wanted the ids (as offered) and kinds of our tracks
+ *   that somebody receives; the others are not sent
  * @property {{room: number, inviter: string | null}} invited somebody wants to watch
  * @property {Error} error
  */

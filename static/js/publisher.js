@@ -29,7 +29,8 @@ const NOBODY_THERE = ["room_not_found", "not_in_room"];
  *
  * @typedef {object} PublisherEvents
  * @property {{state: PublisherState, error: Error | null}} state
- * @property {{tracks: string[]}} wanted the ids of our tracks that somebody receives; the others are not sent
+ * @property {{tracks: string[], kinds: import("./protocol.js").Kind[]}} wanted the ids (as offered) and kinds of our tracks
+ *   that somebody receives; the others are not sent
  * @property {{room: number, inviter: string | null}} invited somebody wants to watch
  * @property {Error} error
  */

@@ -25,15 +25,86 @@ async def server() -> AsyncIterator[RunningServer]:
         yield running
 
 
-async def test_a_refused_permission_is_explained(server: RunningServer) -> None:
+async def test_a_refused_permission_is_explained_and_how_to_grant_it(server: RunningServer) -> None:
     async with running_chromium(without=[ALLOW_CAMERA]) as chromium:
         page = await chromium.open(f"{server.http_url}/device")
+        await set_permissions(page, "denied")
         await page.click("#online")
-        await expect(page.locator(".notice-title")).to_contain_text("not allowed to use the camera")
-        await expect(page.locator(".notice-text")).to_contain_text("allow both for this page")
+        await expect(page.locator(".notice-title")).to_have_text(
+            "The browser is not allowed to use the camera and microphone"
+        )
+        await expect(page.locator(".guide li")).to_have_count(3)
+        await expect(page.locator(".guide li").first).to_contain_text("left end of the address")
         await expect(page.locator("#device")).to_have_attribute("data-state", "offline")
-        # The way out is still there.
+        await page.click(".guide-others summary")
+        await expect(page.locator(".guide-others h3")).to_have_text(
+            ["Firefox", "Safari on a Mac", "Chrome on Android", "Firefox on Android", "iPhone and iPad"]
+        )
+        # The way out is still there; and what is granted meanwhile needs no further click.
         await expect(page.locator("#online")).to_be_enabled()
+        await set_permissions(page, "granted")
+        await expect(page.locator("#preview-cover")).to_be_hidden()
+        await expect(page.locator(".notice")).to_have_count(0)
+
+
+async def set_permissions(page: Page, setting: str) -> None:
+    """Answer for camera and microphone as the person did in the browser's settings."""
+    session = await page.context.new_cdp_session(page)
+    origin = await page.evaluate("() => location.origin")
+    context = (await session.send("Target.getTargetInfo"))["targetInfo"]["browserContextId"]
+    for name in ("microphone", "camera"):
+        await session.send(
+            "Browser.setPermission",
+            {"permission": {"name": name}, "setting": setting, "origin": origin, "browserContextId": context},
+        )
+
+
+REFUSALS = [
+    ("NotAllowedError", "camera", "prompt", "Chrome/1", "The question about the camera was closed", "asks again"),
+    ("NotAllowedError", "camera", "granted", "Windows", "The system does not let", "Privacy & security"),
+    ("NotAllowedError", "both", "granted", "Mac OS X", "The system does not let", "System Settings"),
+    ("NotAllowedError", "microphone", None, "Firefox/1", "not allowed to use the microphone", "can allow it"),
+    ("NotAllowedError", "screen", None, "Chrome/1", "No screen was shared", "Press “Screen” again"),
+    ("NotFoundError", "both", None, "", "No camera or microphone was found", "share your screen"),
+    ("NotFoundError", "microphone", None, "", "No microphone was found", "Plug one in"),
+    ("NotReadableError", "camera", None, "", "The camera is busy", "Another program"),
+    ("OverconstrainedError", "camera", None, "", "The chosen camera is gone", "Choose another"),
+    ("TypeError", "camera", None, "", "The camera could not be opened", "because"),
+]
+"""What was thrown, what for, the permission afterwards, the browser; and parts of the title and the text."""
+
+AGENTS = {
+    "chrome": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36",
+    "firefox": "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0",
+    "safari": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1 (KHTML, like Gecko) Safari/605.1",
+    "androidChrome": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Mobile",
+    "androidFirefox": "Mozilla/5.0 (Android 15; Mobile; rv:153.0) Gecko/153.0 Firefox/153.0",
+    "ios": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 (KHTML, like Gecko) CriOS/150",
+}
+
+
+async def test_every_refusal_has_its_words_and_every_browser_its_guide(server: RunningServer) -> None:
+    async with running_chromium() as chromium:
+        page = await chromium.open(f"{server.http_url}/device")
+        refusals = await page.evaluate(
+            """async (rows) => {
+              const { refusalOf } = await import("/static/js/device-refusals.js");
+              return rows.map(([error, wanted, permission, userAgent]) =>
+                refusalOf(new DOMException("because", error), wanted, { permission, userAgent }));
+            }""",
+            [row[:4] for row in REFUSALS],
+        )
+        for row, refusal in zip(REFUSALS, refusals, strict=True):
+            assert str(row[4]) in refusal["title"], row
+            assert str(row[5]) in refusal["text"], row
+        kinds = await page.evaluate(
+            """async (agents) => {
+              const { browserKind } = await import("/static/js/device-refusals.js");
+              return [...agents.map((agent) => browserKind(agent)), browserKind(agents[2], 5)];
+            }""",
+            list(AGENTS.values()),
+        )
+        assert kinds == [*AGENTS, "ios"], "an iPad calls itself a Mac"
 
 
 async def test_an_insecure_address_is_explained(server: RunningServer) -> None:
