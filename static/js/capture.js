@@ -7,6 +7,8 @@ const DEFAULT_FPS = 30;
 /** A screen's text must stay sharp, and it seldom moves. */
 const DEFAULT_SCREEN_FPS = 15;
 const WIDTH_BY_HEIGHT = 16 / 9;
+/** What the name of an opened camera starts with, beside that of the screen. */
+const CAMERA = "camera ";
 
 /**
  * `cameraId` and `micId` are device ids; empty means the browser's default, and a camera may also be `user` (it faces
@@ -40,6 +42,11 @@ export class Capture extends EventTarget {
     return this.picture !== null && this.#opened.video === "screen";
   }
 
+  /** What `Choice.cameraId` was when the present camera was opened; null without one. */
+  get cameraId() {
+    return this.picture && !this.isScreen ? this.#opened.video.slice(CAMERA.length) : null;
+  }
+
   /** Whether the picture is one's own face: then a preview is mirrored. */
   get isSelfView() {
     return this.picture !== null && !this.isScreen && this.picture.getSettings().facingMode !== "environment";
@@ -54,7 +61,7 @@ export class Capture extends EventTarget {
    * @returns {Promise<Problem[]>} rejects with what getUserMedia or getDisplayMedia throws
    */
   async open(choice, { anew = false } = {}) {
-    const video = choice.source === "screen" ? "screen" : `camera ${choice.cameraId}`;
+    const video = choice.source === "screen" ? "screen" : `${CAMERA}${choice.cameraId}`;
     const audio = `microphone ${choice.micId}`;
     const needsVideo = anew || !this.#has("video", video);
     if (choice.source === "screen" && needsVideo) await this.#openScreen(choice);

@@ -23,6 +23,8 @@ export class LevelMeter {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.#element = element;
+    // A context made before the first click on a page may not run before it.
+    document.addEventListener("click", () => this.#source && this.#resume());
   }
 
   /** Follow another track, or none. @param {MediaStreamTrack | null} track */
@@ -39,9 +41,12 @@ export class LevelMeter {
     this.#analyser ??= this.#context.createAnalyser();
     this.#source = this.#context.createMediaStreamSource(new MediaStream([track]));
     this.#source.connect(this.#analyser);
-    // Refused before the first click on a page; then it goes on with the next `follow`.
-    this.#context.resume().catch(() => {});
+    this.#resume();
     this.#timer = setInterval(() => this.#measure(), INTERVAL_MS);
+  }
+
+  #resume() {
+    this.#context?.resume().catch(() => {});
   }
 
   #measure() {

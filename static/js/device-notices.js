@@ -52,6 +52,11 @@ export function clearRefusal() {
   for (const notice of document.querySelectorAll(".notice-refusal")) notice.remove();
 }
 
+/** Take away what the server or the connection had to say; what the browser refused still holds. */
+export function clearServerNotices() {
+  for (const notice of document.querySelectorAll(".notice:not(.notice-refusal)")) notice.remove();
+}
+
 /** Of both, the one that is refused says more. @param {string} wanted @param {import("./capture.js").Kind} kind */
 async function permissionOf(wanted, kind) {
   if (wanted !== "both") return permissionFor(kind);

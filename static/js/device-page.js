@@ -4,7 +4,7 @@
 import { Publisher, randomClientId } from "./aiosfu.js";
 import { Capture, listDevices } from "./capture.js";
 import { LevelMeter } from "./device-level-meter.js";
-import { clearRefusal, explainRefusal, showRefusal } from "./device-notices.js";
+import { clearRefusal, clearServerNotices, explainRefusal, showRefusal } from "./device-notices.js";
 import { insecureContextMessage } from "./device-refusals.js";
 import { cleanName, limitsOf, recallSettings, rememberSettings, sendableCodecs } from "./device-settings.js";
 import { WakeLock } from "./device-wake-lock.js";
@@ -142,17 +142,17 @@ async function openCapture(how) {
   }
   await captureChanged();
   // What was chosen while the browser was still asking.
-  const latest = choice();
-  if (capture.isOpen && (latest.cameraId !== chosen.cameraId || latest.micId !== chosen.micId)) return openCapture();
-  return capture.isOpen;
+  const { source, cameraId, micId } = choice();
+  const isLatest = source === chosen.source && cameraId === chosen.cameraId && micId === chosen.micId;
+  return capture.isOpen && !isLatest ? openCapture() : capture.isOpen;
 }
 
 /** @param {unknown} error @param {import("./capture.js").Choice} chosen */
 function refused(error, chosen) {
   const wanted = chosen.source === "screen" ? "screen" : capture.sound ? "camera" : "both";
   explainRefusal(error, wanted, openCapture);
-  // No screen, but the camera is still there: the choice goes back to what is shown.
-  if (wanted === "screen" && capture.picture && !capture.isScreen) choose({ source: "camera" });
+  // The camera is still there: the choice goes back to what is shown.
+  if (capture.cameraId !== null) choose({ source: "camera", cameraId: capture.cameraId });
 }
 
 /** Show and send what is open now. */
@@ -250,7 +250,7 @@ async function goOnline() {
 /** @param {{state: import("./publisher.js").PublisherState, error: Error | null}} detail */
 function stateChanged({ state, error }) {
   if (error) showNotice(messageOf(error));
-  else if (state === "waiting") clearNotices();
+  else if (state === "waiting") clearServerNotices();
   if (state === "waiting" || state === "offline") {
     invitation = null;
     receivedKinds = null;
