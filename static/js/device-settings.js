@@ -1,12 +1,12 @@
 // @ts-check
 /** What the device page lets one set, what of it is remembered, and what it means to the library. */
 
+import { recall, remember } from "./preferences.js";
+
 const STORAGE_KEY = "aiosfu.device";
 /** What a name may not contain: the protocol's client ids have a small alphabet. */
 const NOT_IN_A_NAME = /[^A-Za-z0-9._~-]+/g;
 const NAME_MAX_CHARACTERS = 64;
-/** What may go into a field that takes any text; device ids are 64 hexadecimal digits in most browsers. */
-const TEXT_MAX_CHARACTERS = 256;
 /** The codecs that people may have a reason to choose, with that reason; others are left to the library's users. */
 const CODECS = [
   ["VP8", "VP8, plays everywhere"],
@@ -31,47 +31,31 @@ const CODECS = [
  * @property {boolean} wantsPicture
  */
 
-/** @returns {Settings} */
-function defaults() {
-  return {
-    name: "",
-    source: "camera",
-    cameraId: "",
-    micId: "",
-    height: 0,
-    fps: 0,
-    kbps: 0,
-    codec: "",
-    wantsMic: true,
-    wantsPicture: true,
-  };
-}
+/** @type {Settings} */
+const DEFAULTS = {
+  name: "",
+  source: "camera",
+  cameraId: "",
+  micId: "",
+  height: 0,
+  fps: 0,
+  kbps: 0,
+  codec: "",
+  wantsMic: true,
+  wantsPicture: true,
+};
 
 /**
  * Read what was remembered; what is missing or of another type is left at its default.
  * @returns {Settings}
  */
 export function recallSettings() {
-  const settings = defaults();
-  try {
-    const stored = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
-    for (const [name, value] of Object.entries(settings)) {
-      const fits = typeof stored[name] === typeof value && String(stored[name]).length <= TEXT_MAX_CHARACTERS;
-      if (fits) Object.assign(settings, { [name]: stored[name] });
-    }
-  } catch {
-    // Private windows may refuse to store, and another page may have stored nonsense.
-  }
-  return settings;
+  return recall(STORAGE_KEY, DEFAULTS);
 }
 
 /** @param {Settings} settings */
 export function rememberSettings(settings) {
-  try {
-    localStorage.setItem(STORAGE_KEY, JSON.stringify(settings));
-  } catch {
-    // Private windows may refuse to store: then the defaults are there the next time.
-  }
+  remember(STORAGE_KEY, settings);
 }
 
 /**

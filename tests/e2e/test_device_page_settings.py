@@ -36,7 +36,7 @@ async def test_settings_survive_a_reload_and_hold_no_token(server: RunningServer
     chosen = {"height": "480", "fps": "15", "kbps": "800", "codec": "VP8"}
     for name, value in chosen.items():
         await page.select_option(f"select[name={name}]", value)
-    await page.click("#preview-button")
+    await page.click("#online")
     await page.click("#mic")
     await expect(page.locator("#mic-label")).to_have_text("Microphone off")
 
@@ -83,7 +83,7 @@ async def test_a_camera_that_is_not_there_any_more_gives_way_to_the_default(
 async def test_the_next_camera_is_one_click_away(server: RunningServer) -> None:
     async with running_chromium([TWO_CAMERAS], without=["--use-fake-device-for-media-stream=fps=30"]) as chromium:
         page = await chromium.open(f"{server.http_url}/device")
-        await page.click("#preview-button")
+        await page.click("#online")
         first = await camera_id(page)
         await page.click("#flip")
         await page.wait_for_function(
