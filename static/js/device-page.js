@@ -129,6 +129,7 @@ async function openCapture(how) {
   }
   if (isOpening) return false;
   isOpening = true;
+  let isRefused = false;
   const chosen = choice();
   render();
   try {
@@ -136,6 +137,7 @@ async function openCapture(how) {
     clearRefusal();
     for (const { kind, error } of problems) explainRefusal(error, kind === "audio" ? "microphone" : "camera", openCapture);
   } catch (error) {
+    isRefused = true;
     refused(error, chosen);
   } finally {
     isOpening = false;
@@ -144,7 +146,7 @@ async function openCapture(how) {
   // What was chosen while the browser was still asking.
   const { source, cameraId, micId } = choice();
   const isLatest = source === chosen.source && cameraId === chosen.cameraId && micId === chosen.micId;
-  return capture.isOpen && !isLatest ? openCapture() : capture.isOpen;
+  return capture.isOpen && !isLatest && !isRefused ? openCapture() : capture.isOpen;
 }
 
 /** @param {unknown} error @param {import("./capture.js").Choice} chosen */
