@@ -249,11 +249,7 @@ export class Feed extends Emitter {
     else this.#guard(this.#applyPause());
   }
 
-  /**
-   * End for good. Idempotent.
-   * @internal
-   * @param {string} reason
-   */
+  /** End for good. Idempotent. @internal @param {string} reason */
   end(reason) {
     if (this.#state === "ended") return;
     this.#wanted = false;

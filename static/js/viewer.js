@@ -238,7 +238,8 @@ export class Viewer extends Emitter {
     on(connection, "open", () => this.#begin());
     on(connection, "resumed", (data) => this.#resumed(data));
     on(connection, "state", (detail) => this.#updateState(detail.error));
-    on(connection, "error", (error) => this.#serverError(error));
+    // Candidates are a courtesy: refusing one costs nothing.
+    on(connection, "error", (error) => /** @type {any} */ (error).event !== "ice" && this.#report(error));
     on(connection, "start_listening", (data) => this.#announced(data));
     on(connection, "stop_listening", (data) => this.#feedStopped(data));
     on(connection, "offer_to_subscriber", (data) => this.#feeds.get(data.feed)?.offered(data.sdp));
@@ -417,12 +418,6 @@ export class Viewer extends Emitter {
   }
 
   // --- state -----------------------------------------------------------------------------------------------------
-
-  /** @param {any} error */
-  #serverError(error) {
-    if (error.event === "ice") return; // candidates are a courtesy: refusing one costs nothing
-    this.#report(error);
-  }
 
   /** @param {Error | null} [error] */
   #updateState(error = null) {
