@@ -41,6 +41,9 @@ START_DELAY_SECONDS: Final = 0.03
 2 ms after its handshake on a desktop and ten times that on a small board; a lost beginning costs it a keyframe."""
 REPORT_INTERVAL_SECONDS: Final = 1.0
 """Between sender reports."""
+ROUND_TRIP_INTERVAL_SECONDS: Final = 0.5
+"""Between answers to a viewer that measures its round trip. libwebrtc asks with every report, and takes the highest
+answer of the last 1.5 s."""
 FIRST_REPORT_SECONDS: Final = 0.1
 """The first report comes early: audio and video play out of step until it does."""
 
@@ -73,6 +76,7 @@ class Subscriber:
         self._outlet: MediaOutlet | None = None
         self._start_at: float | None = None
         self._next_report = 0.0
+        self._next_round_trip = 0.0
 
     @property
     def offered(self) -> tuple[SentTrack, ...]:
@@ -254,7 +258,7 @@ class Subscriber:
         elif isinstance(packet, FullIntraRequest):
             self._request_keyframes([ssrc for ssrc, _ in packet.entries], now)
         elif isinstance(packet, ReferenceTime):
-            self._tell_round_trip(packet)
+            self._tell_round_trip(packet, now)
         else:
             self._handle_estimate(packet, now)
 
@@ -267,13 +271,14 @@ class Subscriber:
             for consumer in self.consumers:
                 consumer.estimate.on_remb(packet.bitrate, now)
 
-    def _tell_round_trip(self, packet: ReferenceTime) -> None:
+    def _tell_round_trip(self, packet: ReferenceTime, now: float) -> None:
         """Answer a viewer that measures its round trip, which it cannot by reports as it sends no media.
 
         libwebrtc then repeats a NACK after that, and not after 100 ms.
         """
         consumer = next(iter(self._consumers.values()), None)
-        if consumer is not None:
+        if consumer is not None and now >= self._next_round_trip:
+            self._next_round_trip = now + ROUND_TRIP_INTERVAL_SECONDS
             answer = DelaySinceReferenceTime(consumer.sent.ssrc, packet.ssrc, middle_32(packet.ntp_time), 0)
             self._send_rtcp(answer.encode())
 

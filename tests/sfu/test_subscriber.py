@@ -24,7 +24,13 @@ from sfu.rtp.rtcp import (
     encode_compound,
     parse_rtcp,
 )
-from sfu.subscriber import FIRST_REPORT_SECONDS, REPORT_INTERVAL_SECONDS, START_DELAY_SECONDS, Subscriber
+from sfu.subscriber import (
+    FIRST_REPORT_SECONDS,
+    REPORT_INTERVAL_SECONDS,
+    ROUND_TRIP_INTERVAL_SECONDS,
+    START_DELAY_SECONDS,
+    Subscriber,
+)
 from tests.helpers.outbound import Device, NotingPeer, accepted, audio_parameters
 
 if TYPE_CHECKING:
@@ -192,7 +198,12 @@ def test_a_viewer_that_asks_is_told_its_round_trip() -> None:
     viewer.join()
     viewer.tell(ReferenceTime(5, 0x1111_2222_3333_4444))
     (consumer,) = viewer.subscriber.consumers
-    assert viewer.reports == [DelaySinceReferenceTime(consumer.sent.ssrc, 5, 0x2222_3333, 0)]
+    answer = DelaySinceReferenceTime(consumer.sent.ssrc, 5, 0x2222_3333, 0)
+    assert viewer.reports == [answer]
+    viewer.tell(ReferenceTime(5, 0), now=NOW + 0.9 * ROUND_TRIP_INTERVAL_SECONDS)
+    assert viewer.reports == [answer], "it asks with each report, and is answered now and then"
+    viewer.tell(ReferenceTime(5, 0x1111_2222_3333_4444), now=NOW + ROUND_TRIP_INTERVAL_SECONDS)
+    assert viewer.reports == [answer, answer]
 
 
 def test_second_copies_are_sent_by_the_timer() -> None:
