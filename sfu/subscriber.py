@@ -41,7 +41,7 @@ START_DELAY_SECONDS: Final = 0.03
 2 ms after its handshake on a desktop and ten times that on a small board; a lost beginning costs it a keyframe."""
 REPORT_INTERVAL_SECONDS: Final = 1.0
 """Between sender reports."""
-ROUND_TRIP_INTERVAL_SECONDS: Final = 0.5
+ROUND_TRIP_INTERVAL_SECONDS: Final = 1.0
 """Between answers to a viewer that measures its round trip. libwebrtc asks with every report, and takes the highest
 answer of the last 1.5 s."""
 FIRST_REPORT_SECONDS: Final = 0.1
