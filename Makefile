@@ -31,7 +31,8 @@ format: $(STAMP)
 
 test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
-	$(BIN)/python -m pytest -n 2 --dist loadfile # most of a test is waiting: for handshakes, frames, timers
+	$(BIN)/python -m pytest tests/benchmarks # alone, as they measure
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks # most of a test is waiting
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -299,8 +298,7 @@ async def test_a_viewer_sends_too(server: RunningServer, chromium: Chromium, pag
     )
     assert announced["device"] == await caller.evaluate("() => viewer.connection.clientId")
     assert [track["kind"] for track in announced["tracks"]] == ["video"]
-    ended = "async () => (await next(link, 'stop_listening')).reason"
-    waiting = asyncio.ensure_future(other.evaluate(ended))
+    await other.evaluate("() => { window.ended = next(link, 'stop_listening'); }")
     await caller.evaluate("() => viewer.unpublish()")
-    assert await waiting == "unpublished"
+    assert await other.evaluate("async () => (await window.ended).reason") == "unpublished"
     await assert_no_problems(caller)

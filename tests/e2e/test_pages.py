@@ -180,7 +180,7 @@ async def test_mute_camera_and_microphone(server: RunningServer, chromium: Chrom
     await device.click("#mic")
     await expect(device.locator("#mic-label")).to_have_text("Microphone off")
     await expect(device.locator("#state-text")).to_have_text(
-        "Somebody is watching, but picture and microphone are off."
+        "Somebody is there, but sees and hears nothing. The picture is off. The microphone is off."
     )
     await viewer.wait_for_function(f"() => ({BRIGHTNESS})() < 20")
     await device.click("#camera")
