@@ -89,7 +89,7 @@ async def freezes(context: Context) -> list[Row]:
 async def measure(context: Context, name: str, *, transport_cc: bool) -> Row:
     """Measure one case with a viewer for each seed at once, and beside them one without loss.
 
-    Where that one's picture freezes too, the machine was busy with other things and the row says nothing.
+    Where that one's picture freezes too, it was not the loss alone, and the row says nothing of it.
     """
     seeds = 1 if context.quick else SEEDS
     seconds = QUICK_SECONDS if context.quick else max(MIN_SECONDS, context.seconds)
