@@ -31,8 +31,8 @@ format: $(STAMP)
 
 test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
-	$(BIN)/python -m pytest tests/benchmarks # alone, as they measure
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks # most of a test is waiting
+	$(BIN)/python -m pytest tests/benchmarks tests/e2e/test_lossy.py # alone, as they measure
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e/test_lossy.py # most of a test is waiting
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
