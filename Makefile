@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
+MEASURING := tests/benchmarks tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 
 .PHONY: run test lint types format bench fuzz clean
 
@@ -31,8 +32,8 @@ format: $(STAMP)
 
 test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
-	$(BIN)/python -m pytest tests/benchmarks tests/e2e/test_lossy.py # alone, as they measure
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e/test_lossy.py # most of a test is waiting
+	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(MEASURING:%=--ignore %) # most of a test is waiting
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
