@@ -183,7 +183,7 @@ class PeerConnection:
         self.transport.handle_datagram(data)
 
     def handle_srtp(self, datagrams: Sequence[bytes], now: float) -> None:
-        """Take SRTP and SRTCP datagrams, in the order in which they came."""
+        """Take the SRTP and SRTCP datagrams of one turn: control packets first, then media in order of arrival."""
         media = self.media
         if self.state is not State.CONNECTED or media is None:
             for data in datagrams:
