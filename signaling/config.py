@@ -52,6 +52,10 @@ def _address(value: object) -> str:
     return str(ipaddress.ip_address(str(value)))
 
 
+def _network(value: object) -> str:
+    return str(ipaddress.ip_network(str(value), strict=False))
+
+
 def _origin(value: object) -> str:
     return origins.read_origin(str(value))
 
@@ -81,6 +85,9 @@ def _ice_server(value: object) -> dict[str, str]:
 
 Addresses = Annotated[
     tuple[Annotated[str, BeforeValidator(_address)], ...], BeforeValidator(_split), Field(max_length=MAX_LIST_ITEMS)
+]
+Networks = Annotated[
+    tuple[Annotated[str, BeforeValidator(_network)], ...], BeforeValidator(_split), Field(max_length=MAX_LIST_ITEMS)
 ]
 IceServers = Annotated[
     tuple[Annotated[dict[str, str], BeforeValidator(_ice_server)], ...],
@@ -120,6 +127,7 @@ _TURN_TTL = f"a number of seconds from 60 to {MAX_TURN_TTL_SECONDS}"
 _SECRET = f"at least {tokens.MIN_SECRET_BYTES} bytes; `openssl rand -hex 32` makes a good one"
 _TURN = "turn:HOST:PORT or turns:HOST:PORT, with ?transport=udp or tcp if need be"
 _ADDRESS = "IP addresses (in the environment separated by commas)"
+_NETWORK = "addresses or networks such as 10.0.0.0/8 (in the environment separated by commas)"
 _ICE = "stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT, with ?transport=udp or tcp if need be"
 
 
@@ -162,6 +170,9 @@ class ServerConfig(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "warning", "how much to log to stderr", "debug, info, warning or error"
     )
+    log_format: Literal["pretty", "json"] = _setting(
+        "pretty", "how to write it: for people, or one JSON object a line", "pretty or json"
+    )
     demo: bool = _setting(default=False, description="also start a device with a test picture", allowed="true or false")
 
     auth_secret: AuthSecret | None = _secret(
@@ -185,6 +196,19 @@ class ServerConfig(BaseModel):
         "it those of this host and of localhost",
         "origins such as https://cams.example.org, or *",
         "ORIGIN",
+    )
+
+    admin_network: Networks = _setting(
+        (),
+        "network from which /api/v1 and /status answer without a token, with auth off; default: this machine only",
+        _NETWORK,
+        "NETWORK",
+    )
+    metrics_network: Networks = _setting(
+        (),
+        "network from which /metrics answers without an admin token; default: this machine only",
+        _NETWORK,
+        "NETWORK",
     )
 
     max_sessions: Count = _setting(2000, "clients connected at once", _COUNT)
