@@ -176,6 +176,10 @@ class Server:
             hint = f"choose another with {flag_name('port')} or {flag_name('host')}"
             raise ServerStartError(f"cannot serve HTTP on {where}: {error.strerror or error}; {hint}") from None
 
+    async def drain(self) -> None:
+        """Let what is watched go on, for a while; see `Service.drain`."""
+        await self.service.drain(self.config.drain_timeout)
+
     async def stop(self) -> None:
         """Take no more connections, tell the clients, close everything; leave no task behind. Idempotent."""
         for site in list(self._runner.sites):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import config, logs
 from .app import Server, ServerStartError
+from .drain import StopSignals
 from .logs import EventLog
 from .protocol import Role
 
@@ -111,13 +112,12 @@ def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int
 
 
 async def serve(settings: ServerConfig) -> None:
-    """Run a server until SIGINT or SIGTERM; raise `ServerStartError` when it cannot start."""
-    stopping = asyncio.Event()
+    """Run a server until SIGINT or SIGTERM, and then for as long as it drains, or until another of these.
+
+    Raises `ServerStartError` when it cannot start.
+    """
+    signals = StopSignals()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows' loops have no signal handlers; there SIGINT arrives as KeyboardInterrupt.
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stopping.set)
     server = Server(settings)
     token = server.issue_token(Role.DEVICE, DEMO_DEVICE_ID) if settings.demo else None
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows, again
@@ -130,7 +130,11 @@ async def serve(settings: ServerConfig) -> None:
             demo = asyncio.create_task(_run_demo(server.url, token), name="demo-device")
         media = server.service.engine.port
         print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
-        await stopping.wait()
+        await signals.first.wait()
+        if server.service.is_watched and settings.drain_timeout:
+            text = f"ends in {settings.drain_timeout:g} s, for it is watched; at once when told again"
+            print(f"aiosfu {text}", flush=True)  # noqa: T201  the command's output
+        await signals.unless_again(server.drain())
     finally:
         if demo is not None:
             demo.cancel()  # it ends its device while the server stops

@@ -248,6 +248,10 @@ class ServerConfig(BaseModel):
     resume_grace: Grace = _setting(
         30.0, "time for a client whose socket closed to come back and be what it was; 0 for none", _GRACE
     )
+    # Below the ten seconds after which container managers kill.
+    drain_timeout: Grace = _setting(
+        5.0, "time for which a server that was told to end streams on while somebody watches; 0 for none", _GRACE
+    )
     stop_grace: Grace = _setting(
         5.0, "time for which devices stream on when nobody watches: a page reloads within it; 0 for none", _GRACE
     )

@@ -280,6 +280,13 @@ class SubscriptionLost:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerDraining:
+    """The server will end within `seconds`: everybody is to be told, and no room opens any more."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStopping:
     """Everybody is to be told; sockets close next."""
 
@@ -323,6 +330,7 @@ RoomsEvent = (
     | FeedFlowing
     | FeedLost
     | SubscriptionLost
+    | ServerDraining
     | ServerStopping
     | Tick
 )

@@ -238,6 +238,13 @@ class Pong(Outbound):
     event = "pong"
 
 
+class ServerDraining(Outbound):
+    """The server will end, within so many seconds: it opens no more rooms, and what streams goes on until then."""
+
+    event = "server_draining"
+    seconds: float
+
+
 class ConnectionLost(Outbound):
     """A media connection died while the socket lives: offer (`pub`) or subscribe (`sub`) again."""
 

@@ -33,6 +33,7 @@ _TRANSITIONS: Mapping[type, Callable[[Turn, Any], None]] = {
     effects.InviteRequested: presence.invite,
     effects.DevicesRequested: presence.list_devices,
     effects.LeaveRequested: membership.leave,
+    effects.ServerDraining: membership.draining,
     effects.ServerStopping: membership.stopping,
     effects.OfferReceived: publishing.offer,
     effects.PublishDone: publishing.publish_done,

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from . import effects, protocol
+from .drain import Drain
 from .engine_calls import EngineCalls
 from .logs import EventLog, internal_error
 from .pacer import Pacer
@@ -62,6 +63,7 @@ class Service:
         self.rooms = Rooms(_random_id, limits)
         self.registry = Registry(registry_settings, self._take_news)
         self.pacer = Pacer()
+        self._drain = Drain(self.rooms)
         self._resumable = registry_settings.grace_seconds > 0
         self._ice_servers = ice_servers
         self._server_name = server_name
@@ -83,8 +85,31 @@ class Service:
         """Start the engine; raise `sfu.EngineStartError` when its port cannot be had."""
         await self.engine.start()
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody receives a feed, or is about to."""
+        return self._drain.is_watched
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end: it takes no new rooms, and new clients should go elsewhere."""
+        return self._drain.has_begun
+
+    async def drain(self, seconds: float) -> None:
+        """Open no more rooms, tell every client, and return when nobody watches any more, at most `seconds` later.
+
+        May be cancelled; the service then drains on. Called again it tells the clients anew.
+        """
+        limit = seconds if self._drain.is_watched else 0.0
+        self._drain.begin()
+        log.info("draining", seconds=limit, clients=len(self.sessions), streams=self._drain.streams)
+        self._take_news(effects.ServerDraining(limit))
+        if not await self._drain.wait(limit):
+            log.info("drain_timed_out", seconds=limit, streams=self._drain.streams)
+
     async def stop(self) -> None:
         """Tell every client, close every socket, stop the engine; leave no task behind. Idempotent."""
+        self._drain.begin()
         self.registry.stopping = True
         self._take_news(effects.ServerStopping())
         sessions = list(self.sessions.values())
@@ -205,6 +230,7 @@ class Service:
                     log.bug("news_failed", error, news=type(later).__name__)
             self._is_handling = False
             self._encoded = (None, "")
+            self._drain.look()
             self._set_timer()
 
     def _decide(self, event: RoomsEvent) -> None:

@@ -164,6 +164,8 @@ class State:
     standing: dict[int, None] = field(default_factory=dict)
     """Rooms that invite whoever comes online."""
     timers: Timers[TimerKey] = field(default_factory=Timers)
+    ends_at: float | None = None
+    """When the server will have ended, by the clock of the timers; None while it goes on."""
 
     def add(self, client: Client) -> None:
         """Take a client in."""

@@ -21,7 +21,7 @@ SIGNALING_ORDER = [
     ("session",),
     ("websocket", "heartbeat"),
     ("service",),
-    ("registry", "engine_calls", "pacer"),
+    ("registry", "engine_calls", "pacer", "drain"),
     ("requests", "rooms"),
     ("transitions",),
     ("state",),

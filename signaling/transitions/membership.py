@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         JoinRequested,
         LeaveRequested,
         RoomRequested,
+        ServerDraining,
         ServerStopping,
     )
     from signaling.protocol import EndReason
@@ -42,6 +43,8 @@ def connected(turn: Turn, event: ClientConnected) -> None:
     if event.client in turn.state.participants:
         raise AssertionError(f"{event.client} is connected already")
     turn.state.add(event.client)
+    if turn.state.ends_at is not None:
+        turn.send(event.client, _end_is_near(turn, turn.state.ends_at))
     if event.client.role is Role.DEVICE:
         presence.device_came(turn, event.client)
 
@@ -93,6 +96,8 @@ def _go(turn: Turn, client: Client, reason: EndReason) -> None:
 def create_room(turn: Turn, event: RoomRequested) -> None:
     """Open a room; its creator is not in it yet."""
     participant = turn.state.participants[event.client]
+    if turn.state.ends_at is not None:
+        raise RefusedError(ErrorCode.BAD_STATE, "the server is about to end and opens no rooms; connect again soon")
     limit = turn.limits.rooms_per_client
     if len(participant.created) >= limit:
         raise RefusedError(
@@ -166,6 +171,18 @@ def _depart(turn: Turn, participant: Participant, room: Room, reason: EndReason)
     if not room.joined_by_web and room.creator == client:
         participant.created.pop(room.id, None)
     end_unless_held(turn, room)
+
+
+def draining(turn: Turn, event: ServerDraining) -> None:
+    """Tell everybody that the server will end, and from now on open no room; what there is goes on."""
+    turn.state.ends_at = turn.now + event.seconds
+    news = _end_is_near(turn, turn.state.ends_at)
+    for client in turn.state.participants:
+        turn.send(client, news)
+
+
+def _end_is_near(turn: Turn, ends_at: float) -> protocol.ServerDraining:
+    return protocol.ServerDraining(seconds=round(max(ends_at - turn.now, 0.0), 1))
 
 
 def stopping(turn: Turn, _event: ServerStopping) -> None:
