@@ -11,6 +11,7 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
     subscriber    the outbound half of a peer, with its consumers; consumer: one outbound track; slots: its m-lines
     relay         the one fan-out; frames: decoded frames for whoever asks the relay for them
     negotiation   offers and answers, by way of descriptions (SDP as text) and parameters (what it comes down to)
+    tally, census         what was counted, for good; snapshots of what there is
     statistics, values    what passes through the door
     transport/    path, port, udp, tcp: the sockets; ice, dtls; fanout: the same packets to many viewers
     forwarding/   decisions: nack, history, keyframes, receive_stats, bandwidth, rewriter. Pure, every call takes `now`
@@ -18,7 +19,15 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
 """
 
 from .engine import Engine
-from .statistics import EngineStatistics
+from .statistics import (
+    ConsumerStatistics,
+    EngineStatistics,
+    EngineTotals,
+    FeedStatistics,
+    PeerStatistics,
+    ProducerStatistics,
+    SubscriptionStatistics,
+)
 from .values import (
     EngineError,
     EngineEvent,
@@ -29,6 +38,7 @@ from .values import (
     FeedEnded,
     FeedNotFoundError,
     FeedStarted,
+    FirstFrameSent,
     NoCommonCodecError,
     Publication,
     SdpError,
@@ -42,6 +52,7 @@ from .values import (
 )
 
 __all__ = [
+    "ConsumerStatistics",
     "Engine",
     "EngineError",
     "EngineEvent",
@@ -50,16 +61,22 @@ __all__ = [
     "EngineStartError",
     "EngineStateError",
     "EngineStatistics",
+    "EngineTotals",
     "FeedEnded",
     "FeedNotFoundError",
     "FeedStarted",
+    "FeedStatistics",
+    "FirstFrameSent",
     "NoCommonCodecError",
+    "PeerStatistics",
+    "ProducerStatistics",
     "Publication",
     "SdpError",
     "SubscriptionEnded",
     "SubscriptionNotFoundError",
     "SubscriptionOffer",
     "SubscriptionStarted",
+    "SubscriptionStatistics",
     "TrackInfo",
     "TrackNotFoundError",
     "TracksWanted",

@@ -15,7 +15,7 @@ from .rtp.rtcp import ReportBlock, SenderReport, middle_32
 from .statistics import ConsumerStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .parameters import AcceptedTrack, SentTrack
     from .producer import Producer
@@ -62,6 +62,8 @@ class Consumer:
         self.keyframe_requests = 0
         self.instant_start = False
         """Whether the viewer began with a keyframe of the past."""
+        self.first_frame: Callable[[], None] | None = None
+        """Called once, when a first packet is sent that can be decoded; None afterwards. For video."""
         self.estimate = ReceiverEstimate()
         self._payload_types = accepted.payload_types
         self._rtx_payload_type = accepted.rtx_payload_type
@@ -179,6 +181,9 @@ class Consumer:
                 self.drops["before_keyframe"] += 1
                 return False
             self._waits_for_keyframe = False
+            if self.first_frame is not None:
+                self.first_frame()
+                self.first_frame = None
         if self._broken_frame:
             self._broken_frame = not packet.marker
             self.drops["broken_frame"] += 1

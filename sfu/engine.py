@@ -9,13 +9,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from .census import Census
 from .feed import Feed, Subscription, Uplink, infos
 from .negotiation import build_answer, build_offer, parse_answer, parse_offer
 from .parameters import Candidate
 from .peer import PeerConnection
 from .publisher import Publisher
 from .relay import MediaRelay
-from .statistics import EngineStatistics, FeedStatistics, SubscriptionStatistics
 from .subscriber import Subscriber
 from .transport.dtls import Certificate
 from .transport.port import MediaPort, PortError
@@ -26,6 +26,7 @@ from .values import (
     FeedEnded,
     FeedNotFoundError,
     FeedStarted,
+    FirstFrameSent,
     Publication,
     SdpError,
     SubscriptionEnded,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from .parameters import PublisherOffer
     from .publisher import Source
+    from .statistics import EngineStatistics
     from .values import EngineEvent, EngineSettings, Kind
 
 logger = logging.getLogger("aiosfu.engine")
@@ -62,6 +64,7 @@ class Engine:
         self._port.before_flush = self.relay.flush
         self._feeds: dict[int, Feed] = {}
         self._subscriptions: dict[int, Subscription] = {}
+        self.census = Census(self._feeds, self._subscriptions, self.relay, self._port)
         # Cancelled tasks of closed peers that have not run to their end yet.
         self._ending: set[asyncio.Future[None]] = set()
 
@@ -196,6 +199,7 @@ class Engine:
         peer.media = subscriber
         chosen = None if tracks is None else frozenset(tracks)
         opened = Subscription(subscription, source, peer, subscriber, chosen)
+        subscriber.first_frame = lambda: self._first_frame(opened)
         self._subscriptions[subscription] = opened
         source.subscriptions[subscription] = opened
         return self._offer(opened)
@@ -246,30 +250,8 @@ class Engine:
             self._end_subscription(opened)
 
     def statistics(self) -> EngineStatistics:
-        """Return a snapshot of everything: plain values, some 10 us a peer."""
-        return EngineStatistics(
-            sockets=self._port.statistics(),
-            feeds=tuple(
-                FeedStatistics(
-                    feed=feed.id,
-                    peer=feed.newest.peer.statistics(),
-                    producers=tuple(producer.statistics() for producer in feed.producers),
-                    drops=dict(feed.newest.publisher.drops),
-                )
-                for feed in self._feeds.values()
-            ),
-            subscriptions=tuple(
-                SubscriptionStatistics(
-                    subscription=opened.id,
-                    feed=opened.feed.id,
-                    peer=opened.peer.statistics(),
-                    consumers=tuple(consumer.statistics() for consumer in opened.subscriber.consumers),
-                    drops=dict(opened.subscriber.drops),
-                )
-                for opened in self._subscriptions.values()
-            ),
-            drops=dict(self._port.drops),
-        )
+        """Return a snapshot of everything; `census` has parts of it, and sums."""
+        return self.census.everything()
 
     def _new_peer(
         self,
@@ -308,6 +290,7 @@ class Engine:
         opened.subscriber.move(opened.peer.send_rtcp)
         opened.peer.media = opened.subscriber
         self._await_end(before.close())
+        self.relay.tally.add_peer(before)
 
     def _subscription(self, subscription: int) -> Subscription:
         opened = self._subscriptions.get(subscription)
@@ -374,6 +357,7 @@ class Engine:
         uplink.may_begin_anew_until = 0.0
         before = uplink.peer
         assert before.remote is not None  # noqa: S101  it has been connected
+        self.relay.tally.add_peer(before)
         peer = self._publisher_peer(feed, lambda: uplink, before)
         peer.media = uplink.publisher
         uplink.publisher.move(peer.send_rtcp)
@@ -381,8 +365,12 @@ class Engine:
         peer.connect(before.remote)
 
     def _close_uplink(self, uplink: Uplink | None) -> None:
-        if uplink is not None:
-            self._await_end(uplink.peer.close())
+        if uplink is None:
+            return
+        self._await_end(uplink.peer.close())
+        if not uplink.is_counted:
+            uplink.is_counted = True
+            self.relay.tally.add_uplink(uplink)
 
     def _tracks_changed(self, feed: Feed) -> None:
         """Have every subscription follow the feed's new set of tracks."""
@@ -424,6 +412,11 @@ class Engine:
             opened.started = True
             self._listener(SubscriptionStarted(subscription, opened.feed.id))
 
+    def _first_frame(self, opened: Subscription) -> None:
+        if not opened.has_begun:
+            opened.has_begun = True
+            self._listener(FirstFrameSent(opened.id, opened.feed.id))
+
     def _subscription_lost(self, subscription: int, reason: str) -> None:
         opened = self._subscriptions[subscription]
         self._end_subscription(opened)
@@ -446,3 +439,4 @@ class Engine:
         del self._subscriptions[subscription.id]
         del subscription.feed.subscriptions[subscription.id]
         self._await_end(subscription.peer.close())
+        self.relay.tally.add_viewer(subscription)

@@ -12,6 +12,7 @@ from .forwarding.demand import Demand
 from .numbering import Numbering, match_tracks, translation
 from .producer import Producer
 from .publisher import Source
+from .statistics import FeedStatistics, SubscriptionStatistics
 from .values import TrackNotFoundError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Uplink:
     """Of its newest offer's o= line."""
     tag: str
     """The mid of the section that carries the bundle."""
+    is_counted: bool = False
+    """Whether it is closed and its drops are in the relay's tally."""
     said_goodbye: bool = False
     """Whether the publisher has closed it."""
     may_begin_anew_until: float = 0.0
@@ -134,7 +137,7 @@ class Feed:
         now = self.producers
         for producer in before:
             if producer not in now:
-                _end(producer)
+                self._end(producer)
         for source in sources:
             source.producer.hear(source.parameters.feedback)
             source.producer.on_demand(self._demand_changed)
@@ -150,7 +153,7 @@ class Feed:
         kept = self.producers
         for source in self.coming_sources:
             if source.producer not in kept:
-                _end(source.producer)
+                self._end(source.producer)
         self.coming_sources = ()
         return coming
 
@@ -188,6 +191,15 @@ class Feed:
         """Return the producers that anybody receives."""
         return [producer for producer in self.producers if self._relay.subscribers(producer)]
 
+    def statistics(self) -> FeedStatistics:
+        """Return a snapshot: plain values."""
+        return FeedStatistics(
+            feed=self.id,
+            peer=self.newest.peer.statistics(),
+            producers=tuple(producer.statistics() for producer in self.producers),
+            drops=dict(self.newest.publisher.drops),
+        )
+
     def own_ids(self, wanted: frozenset[Producer]) -> tuple[str, ...]:
         """Return the publisher's own ids of some producers, in the order of its offer."""
         return tuple(source.parameters.track_id for source in self.sources if source.producer in wanted)
@@ -199,7 +211,7 @@ class Feed:
         if self._goodbye_timer is not None:
             self._goodbye_timer.cancel()
         for producer in self.producers:
-            _end(producer)
+            self._end(producer)
 
     def await_word(self, uplink: Uplink, lost: Callable[[Feed, Uplink, str], None]) -> bool:
         """Wait a moment for signalling after a goodbye, then call `lost` again; False when that has been done."""
@@ -216,6 +228,13 @@ class Feed:
         generated = _GENERATED_ID.fullmatch(parameters.track_id)
         label = f"{parameters.kind} {self._numbers[parameters.kind]}" if generated else parameters.track_id
         return Producer(parameters, self._relay, label, self._wake)
+
+    def _end(self, producer: Producer) -> None:
+        """End a track; what it counted goes on to count."""
+        producer.on_demand(None)
+        if producer.readyState == "live":
+            producer.stop()
+            self._relay.tally.add_producer(producer)
 
     def _wake(self) -> None:
         if self.uplink is not None:
@@ -238,13 +257,20 @@ class Subscription:
     """The ids of the tracks that it follows; None for all."""
     started: bool = False
     """Whether it was ever connected."""
+    has_begun: bool = False
+    """Whether a first picture has been sent."""
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Return a snapshot: plain values."""
+        return SubscriptionStatistics(
+            subscription=self.id,
+            feed=self.feed.id,
+            peer=self.peer.statistics(),
+            consumers=tuple(consumer.statistics() for consumer in self.subscriber.consumers),
+            drops=dict(self.subscriber.drops),
+        )
 
 
 def infos(sources: Sequence[Source]) -> tuple[TrackInfo, ...]:
     """Return what viewers are told of the tracks."""
     return tuple(source.producer.info for source in sources)
-
-
-def _end(producer: Producer) -> None:
-    producer.on_demand(None)
-    producer.stop()

@@ -88,6 +88,8 @@ class Producer(DecodableTrack):
         self.nacked = 0
         self.keyframe_requests = 0
         self.keyframe_count = 0
+        self._lost_before = 0
+        """Packets that were lost of earlier sources."""
         self.size: tuple[int, int] | None = None
         """Width and height, where a keyframe has told them."""
         self.clock: SenderClock | None = None
@@ -121,6 +123,11 @@ class Producer(DecodableTrack):
         """Seconds from a NACK to its answer, measured where one has come."""
         measured = self.nack.round_trip
         return DEFAULT_ROUND_TRIP_SECONDS if measured is None else measured
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets lost on the way here and not recovered; may go back with what comes late."""
+        return self._lost_before + self.stats.lost
 
     def recent_start(self, now: float) -> PacketBatch | None:
         """Return the newest keyframe and all that followed, for a viewer to begin with.
@@ -169,6 +176,7 @@ class Producer(DecodableTrack):
         Viewers see one stream that goes on.
         """
         self.nack = NackGenerator()
+        self._lost_before = self.packets_lost
         self.stats = ReceiveStats(self.parameters.codec.clock_rate)
         self.clock = None
         self._unwrapper = SequenceUnwrapper()
@@ -253,7 +261,7 @@ class Producer(DecodableTrack):
             subscribers=self._relay.subscribers(self),
             packets=self.packets,
             octets=self.octets,
-            packets_lost=self.stats.lost,
+            packets_lost=self.packets_lost,
             recovered=self.recovered,
             given_up=self.given_up,
             nacked=self.nacked,

@@ -14,6 +14,7 @@ from aiortc.contrib import media
 
 from .frames import DecodableTrack
 from .rtp.batch import ForwardedPacket, PacketBatch, level
+from .tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,8 @@ class MediaRelay(media.MediaRelay):
 
     def __init__(self, request_flush: Callable[[], None], fanout: Fanout | None) -> None:
         super().__init__()
+        self.tally = Tally()
+        """What producers and consumers that are gone have counted."""
         self._fanout = fanout
         self._totals: dict[MediaStreamTrack, Totals] = {}
         self._request_flush = request_flush

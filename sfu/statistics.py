@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -105,6 +105,41 @@ class SubscriptionStatistics:
     peer: PeerStatistics
     consumers: tuple[ConsumerStatistics, ...]
     drops: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTotals:
+    """Sums over every track and connection since the start, those that are gone included; `Mapping`s are by kind."""
+
+    packets_received: Mapping[str, int]
+    octets_received: Mapping[str, int]
+    """Payload bytes."""
+    packets_lost: Mapping[str, int]
+    """On the way here and not recovered. Goes back a little when a packet comes late after all."""
+    packets_recovered: Mapping[str, int]
+    packets_given_up: Mapping[str, int]
+    packets_nacked: Mapping[str, int]
+    keyframes_requested: Mapping[str, int]
+    """PLI and FIR sent to publishers."""
+    keyframes_received: Mapping[str, int]
+    packets_sent: Mapping[str, int]
+    """Without retransmissions."""
+    octets_sent: Mapping[str, int]
+    """Payload bytes, without retransmissions."""
+    packets_retransmitted: Mapping[str, int]
+    """Second copies included."""
+    packets_lost_by_viewers: Mapping[str, int]
+    """As their reports have it; goes back a little as `packets_lost` does."""
+    keyframes_wanted_by_viewers: Mapping[str, int]
+    instant_starts: Mapping[str, int]
+    """Viewers that began with a keyframe of the past."""
+    drops: Mapping[tuple[str, str], int]
+    """By where (`port`, `peer`, `publisher`, `producer`, `subscriber`, `consumer`) and reason."""
+
+    @classmethod
+    def by_kind(cls) -> tuple[str, ...]:
+        """Return the names of the sums that are by kind."""
+        return tuple(field.name for field in fields(cls) if field.name != "drops")
 
 
 @dataclass(frozen=True, slots=True)

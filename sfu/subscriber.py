@@ -59,6 +59,8 @@ class Subscriber:
         send_rtcp: Callable[[bytes], None],
     ) -> None:
         self.drops: Counter[str] = Counter()
+        self.first_frame: Callable[[], None] | None = None
+        """Called when the first packet of a first picture is sent, for each video track."""
         self._relay = relay
         self._cname = cname
         self._send_rtcp = send_rtcp
@@ -166,6 +168,7 @@ class Subscriber:
             if producer in self._consumers or producer not in self._producers:
                 continue
             consumer = Consumer(producer, sent, track, outlet, self._relay.totals(producer), now)
+            consumer.first_frame = self.first_frame
             self._consumers[producer] = consumer
             self._by_ssrc[sent.ssrc] = consumer
             if producer.kind in self._paused:
@@ -178,6 +181,7 @@ class Subscriber:
         consumer = self._consumers.pop(producer)
         self._relay.unsubscribe_packets(producer, consumer)
         self._by_ssrc.pop(consumer.sent.ssrc, None)
+        self._relay.tally.add_consumer(consumer)
 
     def handle_rtp(self, packets: Sequence[bytes], now: float) -> bool:  # noqa: ARG002  the common interface of media
         """Refuse media: a viewer has none to send here."""

@@ -90,6 +90,14 @@ class SubscriptionStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstFrameSent:
+    """A subscriber is sent the first packet of the first picture that it can decode. Once for each subscription."""
+
+    subscription: int
+    feed: int
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionEnded:
     """A subscription ended by itself. Not sent for `Engine.unsubscribe`, nor when its feed ends."""
 
@@ -123,7 +131,15 @@ class TracksWanted:
     tracks: tuple[str, ...]
 
 
-EngineEvent = FeedStarted | FeedEnded | SubscriptionStarted | SubscriptionEnded | SubscriptionOffer | TracksWanted
+EngineEvent = (
+    FeedStarted
+    | FeedEnded
+    | SubscriptionStarted
+    | FirstFrameSent
+    | SubscriptionEnded
+    | SubscriptionOffer
+    | TracksWanted
+)
 
 
 class EngineError(Exception):
