@@ -16,6 +16,7 @@ from . import config, logs
 from .app import Server, ServerStartError
 from .drain import StopSignals
 from .logs import EventLog
+from .notify import Notifier
 from .protocol import Role
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ DEMO_DEVICE_ID = "demo"
 TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105  a variable's name: other users do not see the environment
 DEMO_STOP_TIMEOUT_SECONDS = 1.0
 """After which the demo device is killed: the whole server stops within two seconds."""
+
+STOP_SECONDS = 5.0
+"""For what is left when all streams have ended; two are promised."""
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Objects more than were freed, then collections of the younger generation: Python's default is 700, 10, 10."""
@@ -124,13 +128,16 @@ async def serve(settings: ServerConfig) -> None:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     _relax_garbage_collection()
+    notifier = Notifier()
     demo: asyncio.Task[None] | None = None
     try:
         if settings.demo:
             demo = asyncio.create_task(_run_demo(server.url, token), name="demo-device")
         media = server.service.engine.port
         print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
+        notifier.ready(f"serving {server.url}, media on UDP {media}")
         await signals.first.wait()
+        notifier.stopping(settings.drain_timeout + STOP_SECONDS)
         if server.service.is_watched and settings.drain_timeout:
             text = f"ends in {settings.drain_timeout:g} s, for it is watched; at once when told again"
             print(f"aiosfu {text}", flush=True)  # noqa: T201  the command's output
@@ -139,15 +146,21 @@ async def serve(settings: ServerConfig) -> None:
         if demo is not None:
             demo.cancel()  # it ends its device while the server stops
         await server.stop()
+        notifier.close()
         if demo is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await demo
 
 
+def _own_command() -> tuple[str, ...]:
+    """Return how this program is started once more: the one-file build is its own interpreter, and runs no module."""
+    return (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "signaling")
+
+
 async def _run_demo(url: str, token: str | None) -> None:
     """Run a device with a test picture until cancelled; it is started once, and said if it ends by itself."""
     device = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "signaling", "device"),
+        *(*_own_command(), "device"),
         *("--server", url.replace("http://", "ws://").rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
         env=None if token is None else os.environ | {TOKEN_VARIABLE: token},
         stdin=asyncio.subprocess.DEVNULL,

@@ -17,7 +17,7 @@ SIGNALING_ORDER = [
     ("app",),
     ("config",),
     ("connect",),
-    ("listener", "keyfiles"),
+    ("listener", "keyfiles", "notify"),
     ("session",),
     ("websocket", "heartbeat"),
     ("service",),
