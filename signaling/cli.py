@@ -1,4 +1,4 @@
-"""The `aiosfu` command: serve, device, view, token."""
+"""The `aiosfu` command: serve, config, device, view, token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from . import config, logs
+from . import config_sources, logs
 from .app import Server, ServerStartError
 from .drain import StopSignals
 from .logs import EventLog
@@ -42,6 +42,7 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """Objects more than were freed, then collections of the younger generation: Python's default is 700, 10, 10."""
 
 _COMMANDS = {
+    "config": ("signaling.cli_config", "show the server's settings and where each comes from, or an example file"),
     "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
     "token": ("signaling.cli_token", "make a token for a client of a server with auth on"),
     "view": ("signaling.client.cli_view", "watch devices from a terminal: numbers, recording, snapshot"),
@@ -68,10 +69,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="run the server",
-        description="Run the server. Each option may also be set by the environment variable named with it.",
+        description="Run the server. Each option may also be set by the environment variable named with it, or in a "
+        "TOML file.",
         allow_abbrev=False,
     )
-    config.add_arguments(serve)
+    config_sources.add_arguments(serve)
     for name, (module, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
         if name in words[:1]:  # the clients' codecs take a second to import; the others do without them
@@ -100,13 +102,15 @@ def _relax_garbage_collection() -> None:
 
 
 def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int:
-    flags = {name: value for name, value in vars(arguments).items() if name != "command"}
     try:
-        settings = config.load(flags, os.environ)
-    except config.ConfigError as error:
+        loaded = config_sources.load(vars(arguments), os.environ)
+    except config_sources.ConfigError as error:
         print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
         return EXIT_BAD_SETTING
+    settings = loaded.settings
     logs.configure(settings.log_level)
+    for text in loaded.unknown_variables:
+        log.warning("unknown_variable", problem=text)
     try:
         runner.run(serve(settings))
     except ServerStartError as error:
