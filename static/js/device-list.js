@@ -18,6 +18,7 @@ const FILTER_FROM = 8;
 export class DeviceListView {
   /** @type {Map<string, HTMLElement>} by device */ #items = new Map();
   /** @type {Row[]} */ #rows = [];
+  #isKnown = false;
   #list = find("#camera-list");
   #filter = find("#camera-filter");
   #toggled;
@@ -28,9 +29,10 @@ export class DeviceListView {
     this.#filter.addEventListener("input", () => this.#render());
   }
 
-  /** @param {Row[]} rows by name */
-  show(rows) {
+  /** @param {Row[]} rows by name @param {boolean} isKnown whether the server has told who is online */
+  show(rows, isKnown) {
     this.#rows = rows;
+    this.#isKnown = isKnown;
     this.#render();
   }
 
@@ -45,7 +47,13 @@ export class DeviceListView {
     const none = find("#camera-none");
     const hidden = found.length - shown.length;
     none.hidden = shown.length > 0 && hidden === 0;
-    setText(none, hidden > 0 ? `and ${hidden} more: find them by name` : wanted ? "None by that name." : "No camera is online.");
+    setText(none, hidden > 0 ? `and ${hidden} more: find them by name` : this.#emptyText(wanted));
+  }
+
+  /** @param {string} wanted */
+  #emptyText(wanted) {
+    if (wanted) return "None by that name.";
+    return this.#isKnown ? "No camera is online." : "Listed once the server answers.";
   }
 
   /** @param {Row[]} rows */

@@ -53,7 +53,9 @@ let refreshedAt = performance.now();
 function render() {
   const state = publisher?.state ?? "offline";
   const { wantsMic, wantsPicture } = settings;
-  const words = wordsOf(state, { hasPicture: !!capture.picture, hasSound: !!capture.sound, wantsMic, wantsPicture, receivedKinds });
+  const isMediaLost = publisher?.publication.state === "lost";
+  const has = { hasPicture: !!capture.picture, hasSound: !!capture.sound };
+  const words = wordsOf(state, { ...has, wantsMic, wantsPicture, receivedKinds, isMediaLost });
   const isOnline = state !== "offline" && state !== "failed";
   page.dataset.state = state;
   showStatus(words.tone, words.status);

@@ -44,8 +44,17 @@ const WORDS = {
   },
 };
 
+/** @type {Words} instead of `joining`, where it was live before */
+const INTERRUPTED = {
+  tone: "busy",
+  status: "Interrupted",
+  title: "Interrupted",
+  text: "Picture and sound do not reach the server. Another way there is tried by itself.",
+};
+
 /**
  * @typedef {object} Showing
+ * @property {boolean} isMediaLost whether media was on its way and is not now
  * @property {boolean} hasPicture
  * @property {boolean} hasSound
  * @property {boolean} wantsPicture whether the picture is switched on
@@ -60,7 +69,8 @@ const WORDS = {
  * @returns {Words}
  */
 export function wordsOf(state, showing) {
-  return state === "live" ? { ...WORDS.live, text: liveText(showing) } : WORDS[state];
+  if (state === "live") return { ...WORDS.live, text: liveText(showing) };
+  return state === "joining" && showing.isMediaLost ? INTERRUPTED : WORDS[state];
 }
 
 /** @param {Showing} showing */

@@ -28,6 +28,7 @@ export class InspectionView {
   #remote = sdpBox("Remote description");
   #local = sdpBox("Local description");
   #events = element("ol", { className: "events" });
+  /** What there is only with a media connection. */ #ofPeer;
   #copy = element("button", { type: "button", className: "button button-primary", id: "copy-report" });
 
   /** @param {HTMLElement} root @param {import("./inspection.js").Inspection} inspection */
@@ -40,15 +41,14 @@ export class InspectionView {
       this.#chosen = this.#inspection.peers.find(({ name }) => name === this.#peers.value) ?? null;
       this.#render();
     });
-    root.append(
-      element("div", { className: "inspect-head" }, this.#signalling, this.#copy),
-      this.#peers,
+    this.#ofPeer = [
       section("States", this.#states, this.#timeline),
       section("Path", this.#path),
       section("Codecs", this.#codecs),
       section("Descriptions", this.#remote.box, this.#local.box),
-      section("Events", this.#events),
-    );
+    ];
+    const head = element("div", { className: "inspect-head" }, this.#signalling, this.#copy);
+    root.append(head, this.#peers, ...this.#ofPeer, section("Events", this.#events));
     inspection.addEventListener("change", () => {
       this.#isDirty = true;
     });
@@ -73,6 +73,7 @@ export class InspectionView {
     this.#renderPeers(peer);
     if (this.#isDirty) this.#renderEvents();
     this.#isDirty = false;
+    for (const each of this.#ofPeer) each.hidden = peer === null;
     if (!peer) return;
     fillFacts(this.#states, peer.now);
     fillList(this.#timeline, peer.states, ({ at, kind, value }) => [timeText(at), `${kind}: ${value}`]);
@@ -91,7 +92,7 @@ export class InspectionView {
     const names = peers.map(({ name, pc }) => `${name} · ${pc.connectionState}`);
     const drawn = [...this.#peers.options].map((option) => option.text);
     if (names.join("\n") !== drawn.join("\n") || names.length === 0) {
-      const none = new Option("No media connection yet", "");
+      const none = new Option("No media connection yet: watch a camera", "");
       this.#peers.replaceChildren(...(names.length === 0 ? [none] : peers.map(({ name }, at) => new Option(names[at], name))));
     }
     this.#peers.disabled = peers.length === 0;

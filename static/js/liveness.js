@@ -1,16 +1,18 @@
 // @ts-check
-/** Whether a picture moves, has frozen or is back; judged from its frame counter, never from hope. Pure. */
+/** Whether a picture moves, has frozen or is back; judged from the pictures that came, never from hope. */
 
-/** No new frame for this long is a frozen picture, and said so. A camera at one frame a second is not frozen. */
-const FROZEN_AFTER_MS = 2_500;
+/** No new picture for this long is a frozen one, and said so. A camera at one picture a second is not frozen. */
+const FROZEN_AFTER_MS = 1_400;
 /** "Back" is shown this long after an interruption: long enough to be read by somebody who looked away. */
 const BACK_SHOWN_MS = 5_000;
 
 /** @typedef {"starting" | "live" | "frozen"} Motion */
 
-/** One picture's motion. Every call takes `now` in milliseconds of any clock that does not jump. */
+/** One picture's motion. Pure: every call takes `now` in milliseconds of any clock that does not jump. */
 export class Liveness {
-  #frames = -1; // -1 until a connection's first reading
+  /** What changes with each picture: the time it came, or how many there were. */ #clock = 0;
+  /** Whether the browser tells when pictures came, which is newer than its count. */ #tellsTime = false;
+  #seen = -1; // the clock at the last judgement; -1 until a connection's first
   #changedAt = 0;
   /** @type {number | null} when it last moved before it stood still or was lost; null while all is well */ #lostAt = null;
   /** @type {{at: number, afterMs: number} | null} */ #back = null;
@@ -18,7 +20,20 @@ export class Liveness {
 
   /** A new connection counts its frames anew; the interruption, if there is one, goes on until they come. */
   restart() {
-    this.#frames = -1;
+    this.#seen = -1;
+    this.#clock = 0;
+  }
+
+  /** @param {number | null} at when the newest picture came; null where that is long ago or the browser does not tell */
+  timed(at) {
+    if (at === null) return;
+    this.#tellsTime = true;
+    this.#clock = at;
+  }
+
+  /** @param {number} frames decoded so far on this connection */
+  counted(frames) {
+    if (!this.#tellsTime) this.#clock = frames;
   }
 
   /**
@@ -27,25 +42,22 @@ export class Liveness {
    */
   lost(now) {
     if (this.#hasMoved) this.#lostAt ??= this.#changedAt || now;
-    this.#frames = -1;
+    this.restart();
   }
 
   /**
-   * Take a reading of the frame counter.
-   * @param {number} frames decoded so far on this connection
+   * Judge by what has been noted.
    * @param {number} now
    * @returns {Motion}
    */
-  update(frames, now) {
-    if (frames === 0 && !this.#hasMoved) return "starting";
-    if (this.#frames === -1) {
-      this.#frames = frames;
-      if (this.#lostAt === null) this.#changedAt = now;
-      if (frames > 0) this.#moved(now);
-    } else if (frames !== this.#frames) {
-      this.#frames = frames;
-      this.#moved(now);
-    }
+  update(now) {
+    const clock = this.#clock;
+    if (clock === 0 && !this.#hasMoved) return "starting";
+    const isFirst = this.#seen === -1;
+    const isNew = isFirst ? clock > 0 : clock !== this.#seen;
+    this.#seen = clock;
+    if (isFirst && this.#lostAt === null) this.#changedAt = now;
+    if (isNew) this.#moved(now);
     if (now - this.#changedAt <= FROZEN_AFTER_MS) return "live";
     if (this.#hasMoved) this.#lostAt ??= this.#changedAt;
     return "frozen";
@@ -74,4 +86,15 @@ export class Liveness {
     this.#changedAt = now;
     this.#hasMoved = true;
   }
+}
+
+/**
+ * When a connection's newest picture came; cheaper and newer than its statistics.
+ * @param {RTCPeerConnection | null} pc
+ * @returns {number | null} ms of a clock of the browser's; null where it does not tell, and 10 s after the last picture
+ */
+export function newestPictureAt(pc) {
+  const videos = pc?.getReceivers().filter(({ track }) => track.kind === "video") ?? [];
+  const times = videos.flatMap((receiver) => receiver.getSynchronizationSources().map(({ timestamp }) => timestamp));
+  return times.length > 0 ? Math.max(...times) : null;
 }

@@ -86,7 +86,7 @@ function fillSheet(pageKeys) {
   find("#help-tile").replaceChildren(...ACTIONS.map(({ key, help }) => line([key], help)));
   find("#help-page").replaceChildren(
     line(["Arrows"], "Go from camera to camera"),
-    line(["1", "9"], "Spotlight the first camera, and so on to the ninth"),
+    line(["1–9"], "Spotlight the first camera, and so on to the ninth"),
     ...pageKeys.map(({ key, help }) => line([key === "Escape" ? "Esc" : key], help)),
   );
 }

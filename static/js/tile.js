@@ -2,18 +2,16 @@
 /** One camera on the wall: its picture, sound, state and numbers. */
 
 import { chooseTracks, chosenCamera } from "./camera-choice.js";
+import { Fullscreen } from "./fullscreen.js";
 import { drawGraphs, History } from "./graphs.js";
-import { Liveness } from "./liveness.js";
+import { Liveness, newestPictureAt } from "./liveness.js";
 import { badgeOf, coverOf, spokenOf } from "./messages.js";
 import { Recording, RECORDING_ENDS, saveSnapshot } from "./recording.js";
 import { ACTIONS, runAction } from "./tile-actions.js";
+import { moveMeter } from "./tile-meter.js";
 import { clockText, element, find, fromTemplate, icon, setText, showNumbers } from "./ui.js";
 
-/** Speech is around 0.1 to 0.3 on RFC 6464's scale; the square root makes quiet things visible. */
-const METER_GAIN = 1.6;
-/** Below this it is silence. */
-const HEARD_FROM_LEVEL = 0.003;
-/** Actions that have a button of their own in the bar, besides those of the menu. */
+/** Actions whose button is in the template. */
 const IN_BAR = new Set(["sound", "fullscreen"]);
 
 /**
@@ -45,6 +43,7 @@ export class Tile {
   #liveness = new Liveness();
   #history = new History();
   #isInView = true;
+  #fullscreen;
   #parts;
 
   /**
@@ -77,6 +76,7 @@ export class Tile {
       cameras: /** @type {HTMLSelectElement} */ (part(".tile-cameras")),
       tools: part(".tile-tools"),
     };
+    this.#fullscreen = new Fullscreen(this.element, this.#parts.video, () => this.update());
     setText(part(".tile-name"), name);
     this.element.setAttribute("aria-label", name);
     this.element.dataset.device = device ?? "";
@@ -126,7 +126,7 @@ export class Tile {
   }
 
   get isFullscreen() {
-    return document.fullscreenElement === this.element;
+    return this.#fullscreen.isOn;
   }
 
   get isInPictureInPicture() {
@@ -170,7 +170,7 @@ export class Tile {
   }
 
   /**
-   * Read the feed's numbers and judge whether the picture moves. About once a second.
+   * Read the feed's numbers. About once a second.
    * @param {boolean} showsNumbers
    */
   async refresh(showsNumbers) {
@@ -183,18 +183,25 @@ export class Tile {
       showNumbers(this.#parts.numbers, stats);
       if (showsNumbers) drawGraphs(this.#parts.numbers, this.#history);
     }
-    if (stats && feed.state === "live") this.#judge(stats.frames);
+    if (stats) this.#liveness.counted(stats.frames);
     this.#showRecording();
+  }
+
+  /** Judge whether the picture moves, and say so. Some times a second. */
+  judge() {
+    const feed = this.#feed;
+    if (feed?.state !== "live") return;
+    this.#liveness.timed(newestPictureAt(feed.peerConnection));
+    if (this.#wantsPause) this.#setState("paused");
+    else if (this.#isSoundOnly()) this.#setState("live");
+    else this.#setState(this.#liveness.update(performance.now()));
   }
 
   /** Move the sound meter. About ten times a second. */
   refreshMeter() {
     if (!this.#isInView || this.#parts.meter.hidden) return;
     const level = this.#feed?.state === "live" ? (this.#feed.audioLevel() ?? 0) : 0;
-    const shown = Math.min(1, Math.sqrt(level) * METER_GAIN).toFixed(2);
-    const { meter } = this.#parts;
-    if (meter.style.getPropertyValue("--level") !== shown) meter.style.setProperty("--level", shown);
-    meter.toggleAttribute("data-heard", level > HEARD_FROM_LEVEL && !this.isMuted);
+    moveMeter(this.#parts.meter, level, this.isMuted);
   }
 
   /** Tiles out of view are judged, but nothing of them is drawn. @param {boolean} isInView */
@@ -219,11 +226,8 @@ export class Tile {
     this.update();
   }
 
-  async toggleFullscreen() {
-    const { video } = this.#parts;
-    if (document.fullscreenElement) await document.exitFullscreen();
-    else if (this.element.requestFullscreen) await this.element.requestFullscreen();
-    else /** @type {any} */ (video).webkitEnterFullscreen?.(); // iPhones give full screen only to videos
+  toggleFullscreen() {
+    return this.#fullscreen.toggle();
   }
 
   async togglePictureInPicture() {
@@ -283,13 +287,6 @@ export class Tile {
   }
 
   // --- the feed -------------------------------------------------------------------------------------------------------
-
-  /** @param {number} frames */
-  #judge(frames) {
-    if (this.#wantsPause) this.#setState("paused");
-    else if (this.#isSoundOnly()) this.#setState("live");
-    else this.#setState(this.#liveness.update(frames, performance.now()));
-  }
 
   /** What the device publishes is another: there may be a camera to choose. */
   #offerChanged() {
@@ -352,7 +349,6 @@ export class Tile {
     cameras.addEventListener("change", () => this.#choose(cameras.value));
     const more = find(".tile-more", this.element);
     more.addEventListener("click", () => this.host.menu(this, more));
-    this.element.addEventListener("fullscreenchange", () => this.update());
     const picture = find(".tile-picture", this.element);
     picture.addEventListener("dblclick", () => this.toggleFullscreen());
     picture.addEventListener("click", () => this.host.clicked(this));

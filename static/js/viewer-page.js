@@ -18,6 +18,10 @@ import { Watching } from "./watching.js";
 const NUMBERS_INTERVAL_MS = 1_000;
 /** The sound meters move ten times a second. */
 const METER_INTERVAL_MS = 100;
+/** With it and the time a picture has to stand still, a freeze is said within two seconds. */
+const JUDGE_INTERVAL_MS = 300;
+/** No pointer can rest over a picture: what a pointer would show is there all the time, and a tap does more. */
+const TOUCH = matchMedia("(hover: none)");
 /** The server tells who comes and goes, but not who begins to stream to others. */
 const LIST_INTERVAL_MS = 15_000;
 /** A fleet larger than this is not asked for again and again. */
@@ -75,9 +79,13 @@ function setSpotlight(tile) {
   render();
 }
 
-/** In the spotlight layout a click on a small picture makes it the large one. @param {import("./tile.js").Tile} tile */
+/**
+ * In the spotlight layout a click on a small picture makes it the large one; a finger does so from the grid, and back.
+ * @param {import("./tile.js").Tile} tile
+ */
 function promote(tile) {
   if (wall.spotlight && !tile.isSpotlight) setSpotlight(tile);
+  else if (TOUCH.matches && wall.tiles.length > 1) setSpotlight(wall.spotlight ? null : tile);
 }
 
 /** @param {import("./tile.js").Tile} tile @param {string | null} camera */
@@ -127,8 +135,13 @@ function stageWords() {
     case "failed":
       return ["The server refused", "The reason is above. You can try again."];
   }
-  if (viewer.devices.length === 0) return ["See your cameras, live", "One click asks every camera that is online to start. They stop again when you leave."];
+  if (hasNone()) return ["No camera is online yet", "Two ways to get one are below. Each camera that comes online is listed here, one click from its picture."];
   return ["See your cameras, live", "Choose one from the list, or watch them all. They stop again when you leave."];
+}
+
+/** Whether it is known that no camera is online. */
+function hasNone() {
+  return viewer.state === "waiting" && viewer.devices.length === 0;
 }
 
 /** @type {Record<string, [import("./device-list.js").RowState, string]>} of a device's tile */
@@ -178,7 +191,7 @@ function render() {
   showStatus(...statusOf());
   renderWelcome(state, hasTiles);
   find("#wall").hidden = !hasTiles;
-  find("#stop").hidden = !watching.isWatching;
+  find("#stop").hidden = !watching.isWatching || state === "failed";
   find("#watch-all").hidden = !hasTiles || watching.isAll || viewer.devices.length < 2;
   page.dataset.tiles = hasTiles ? "some" : "none";
   page.toggleAttribute("data-numbers", settings.showsNumbers);
@@ -187,7 +200,10 @@ function render() {
   press("#toggle-layout", wall.spotlight !== null);
   press("#toggle-list", page.hasAttribute("data-list"));
   press("#toggle-inspector", !find("#inspector").hidden);
-  list.show(rows());
+  // Without a picture there is nothing to arrange or to measure, and on a phone the list is part of the page.
+  for (const id of ["#toggle-layout", "#toggle-numbers"]) find(id).disabled = !hasTiles;
+  find("#toggle-list").disabled = !hasTiles && !WIDE.matches;
+  list.show(rows(), state === "waiting" || state === "watching");
 }
 
 /** @param {string} state @param {boolean} hasTiles */
@@ -198,9 +214,10 @@ function renderWelcome(state, hasTiles) {
   setText(find("#welcome-title"), title);
   setText(find("#welcome-text"), text);
   welcome.hidden = hasTiles;
-  find("#howto").hidden = hasTiles || (viewer.devices.length > 0 && !watching.isWatching);
+  const isAway = state === "failed" || state === "reconnecting";
+  find("#howto").hidden = hasTiles || isAway || (viewer.devices.length > 0 && !watching.isWatching);
   find("#watch").hidden = isWaiting;
-  setText(find("#watch .label"), state === "failed" ? "Try again" : "Watch all cameras");
+  setText(find("#watch .label"), state === "failed" ? "Try again" : hasNone() ? "Watch as they come" : "Watch all cameras");
   find("#looking").hidden = state !== "waiting" || !viewer.isInviting;
   find("#invite").hidden = !isWaiting || (state !== "waiting" && state !== "watching");
 }
@@ -301,6 +318,10 @@ setInterval(() => {
   if (document.hidden) return;
   for (const tile of wall.tiles) tile.refreshMeter();
 }, METER_INTERVAL_MS);
+setInterval(() => {
+  if (document.hidden) return;
+  for (const tile of wall.tiles) tile.judge();
+}, JUDGE_INTERVAL_MS);
 setInterval(() => {
   if (document.hidden || viewer.room === null || viewer.devices.length > LIST_UP_TO) return;
   viewer.listDevices().catch(() => {}); // a server without presence, or one that is away: the list stays as it is

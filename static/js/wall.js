@@ -3,15 +3,15 @@
 
 /** Between tiles; as `--wall-gap`. */
 const GAP_PX = 10;
-/** What a tile has below its picture; as `--bar-height`. */
-const BAR_PX = 46;
 /** A tile narrower than this shows nothing any more: the page scrolls instead. */
 const MIN_TILE_PX = 230;
-/** Under this a window is a phone's: pictures in one column, from four on in two. */
+/** Under this a window is a phone's: pictures in one column, from five on in two. */
 const PHONE_PX = 640;
-const PHONE_ONE_COLUMN_UP_TO = 3;
+const PHONE_ONE_COLUMN_UP_TO = 4;
 /** The column of small tiles beside the spotlight. */
 const STRIP_PX = 220;
+/** Small tiles below the spotlight share its width; narrower than this they go beside it. */
+const MIN_STRIP_TILE_PX = 150;
 const RATIO = 16 / 9;
 
 /**
@@ -30,7 +30,7 @@ export function gridFor(count, width, height) {
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
     const rowHeight = (height - GAP_PX * (rows - 1)) / rows;
-    const tileWidth = Math.floor(Math.min(columnWidth(columns, width), (rowHeight - BAR_PX) * RATIO));
+    const tileWidth = Math.floor(Math.min(columnWidth(columns, width), rowHeight * RATIO));
     if (tileWidth > best.tileWidth) best = { columns, tileWidth };
   }
   if (best.tileWidth >= MIN_TILE_PX || count === 0) return best;
@@ -39,15 +39,22 @@ export function gridFor(count, width, height) {
 }
 
 /**
- * How wide the spotlight is.
- * @param {number} width
- * @param {number} height
- * @param {boolean} isAlone
+ * How large the spotlight can be, and where that leaves the others.
+ * @param {number} others how many tiles there are besides
+ * @param {number} width of the wall, px
+ * @param {number} height of the window's part that the wall may fill without scrolling, px
+ * @returns {{side: "beside" | "below", width: number}} px
  */
-export function spotlightWidth(width, height, isAlone) {
-  if (width < PHONE_PX) return width;
-  const room = isAlone ? width : width - STRIP_PX - GAP_PX;
-  return Math.floor(Math.min(room, (height - BAR_PX) * RATIO));
+export function spotlightFor(others, width, height) {
+  if (width < PHONE_PX) return { side: "below", width };
+  const beside = Math.floor(Math.min(others === 0 ? width : width - STRIP_PX - GAP_PX, height * RATIO));
+  if (others === 0) return { side: "beside", width: beside };
+  // One row of small tiles as wide as the spotlight: its height and theirs are the wall's.
+  const gapsOfRow = GAP_PX * (others - 1);
+  const fitting = ((height - GAP_PX) * RATIO + gapsOfRow / others) / (1 + 1 / others);
+  const below = Math.floor(Math.min(width, fitting));
+  const isBelow = below > beside && (below - gapsOfRow) / others >= MIN_STRIP_TILE_PX;
+  return isBelow ? { side: "below", width: below } : { side: "beside", width: beside };
 }
 
 /** @param {number} columns @param {number} width */
@@ -148,7 +155,9 @@ export class Wall {
     const { columns, tileWidth } = gridFor(count, this.#width, this.#height);
     style.setProperty("--columns", String(columns));
     style.setProperty("--tile-width", `${tileWidth}px`);
-    style.setProperty("--spotlight-width", `${spotlightWidth(this.#width, this.#height, count === 1)}px`);
+    const spotlight = spotlightFor(count - 1, this.#width, this.#height);
+    dataset.strip = spotlight.side;
+    style.setProperty("--spotlight-width", `${spotlight.width}px`);
     style.setProperty("--others", String(Math.max(1, count - 1)));
   }
 }
