@@ -27,13 +27,28 @@ def install_axe() -> str:
 
 
 async def assert_accessible(page: Page) -> None:
-    """Fail on serious or critical findings; colours over moving pictures cannot be judged and are left out by axe."""
+    """Fail on serious or critical findings, in the present colour scheme and, as to contrast, in the other one.
+
+    Colours over moving pictures cannot be judged and are left out by axe. Motion is turned down for good: colours on
+    their way from one scheme to the other are neither's.
+    """
     await page.evaluate(install_axe())
-    result: dict[str, Any] = await page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
-    found = [
+    await page.emulate_media(reduced_motion="reduce")
+    found = await _findings(page, {"resultTypes": ["violations"]})
+    schemes = ["dark", "light"]
+    is_dark = await page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
+    present, other = schemes if is_dark else reversed(schemes)
+    await page.emulate_media(color_scheme=other)  # type: ignore[arg-type]  # one of the two
+    found += await _findings(page, {"runOnly": ["color-contrast"]})
+    await page.emulate_media(color_scheme=present)  # type: ignore[arg-type]  # as above
+    assert not found, "\n".join(found)
+
+
+async def _findings(page: Page, options: dict[str, Any]) -> list[str]:
+    result: dict[str, Any] = await page.evaluate("options => axe.run(document, options)", options)
+    return [
         f"{finding['id']}: {node['html'][:160]} {node['failureSummary']}"
         for finding in result["violations"]
         if finding["impact"] in SERIOUS
         for node in finding["nodes"]
     ]
-    assert not found, "\n".join(found)

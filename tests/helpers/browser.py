@@ -121,11 +121,13 @@ class Chromium:
         await page.goto(url)
         return page
 
-    async def blank(self, *, width: int = 1280, height: int = 800, dark: bool = True) -> Page:
-        """Open an empty page of a new visitor."""
+    async def blank(self, *, width: int = 1280, height: int = 800, dark: bool = True, touch: bool = False) -> Page:
+        """Open an empty page of a new visitor; with `touch` one who has fingers and no pointer."""
         context = await self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
+            has_touch=touch,
+            is_mobile=touch,
             # Playwright turns motion down by itself; people mostly do not.
             reduced_motion="no-preference",
         )
