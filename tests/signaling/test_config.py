@@ -7,16 +7,17 @@ import ipaddress
 
 import pytest
 
-from signaling import config
-from signaling.config import ConfigError, ServerConfig
+from signaling import config, config_sources
+from signaling.config import ServerConfig
+from signaling.config_sources import ConfigError
 
 WILDCARD = "0.0.0.0"  # noqa: S104  read, never bound
 
 
 def load(*words: str, **environ: str) -> ServerConfig:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    config.add_arguments(parser)
-    return config.load(vars(parser.parse_args(words)), environ)
+    config_sources.add_arguments(parser)
+    return config_sources.load(vars(parser.parse_args(words)), environ).settings
 
 
 def test_defaults() -> None:
@@ -43,7 +44,7 @@ def test_lists_are_repeated_flags_or_separated_by_commas() -> None:
 @pytest.mark.parametrize("name", list(ServerConfig.model_fields))
 def test_every_setting_is_a_flag_and_a_variable_with_help(name: str) -> None:
     parser = argparse.ArgumentParser()
-    config.add_arguments(parser)
+    config_sources.add_arguments(parser)
     text = " ".join(parser.format_help().split())
     assert config.flag_name(name) in text
     assert config.env_name(name) in text.replace("- ", "-").replace("_ ", "_")
