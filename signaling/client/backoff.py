@@ -14,6 +14,10 @@ MAXIMUM_SECONDS = 15.0
 FACTOR = 2.0
 JITTER = 0.5
 """Share of the wait that is random, so that a thousand devices do not return in the same instant."""
+RESTART_SECONDS = 0.4
+"""Each wait for a server that has said that it ends: most are started anew, which takes a second or two."""
+RESTART_ATTEMPTS = 30
+"""So many of these, some ten seconds, before the waits grow."""
 STABLE_SECONDS = 10.0
 """What has lasted this long counts as a success; what ends sooner is a failure like any other."""
 
@@ -32,11 +36,20 @@ class Backoff:
         self._maximum = maximum
         self._random = random
         self._ceiling = initial
+        self._restart_attempts = 0
+
+    def expect_restart(self) -> None:
+        """Let the next waits be short: the server has said that it ends, and will be back soon."""
+        self._restart_attempts = RESTART_ATTEMPTS
 
     def next(self, lasted: float = 0.0) -> float:
         """Return the seconds to wait after an attempt that `lasted` so many seconds."""
         if lasted >= STABLE_SECONDS:
             self._ceiling = self._initial
-        delay = self._ceiling * (1.0 - JITTER * self._random())
+        share = 1.0 - JITTER * self._random()
+        if self._restart_attempts > 0:
+            self._restart_attempts -= 1
+            return RESTART_SECONDS * share
+        delay = self._ceiling * share
         self._ceiling = min(self._ceiling * FACTOR, self._maximum)
         return delay

@@ -21,7 +21,15 @@ from signaling.logs import EventLog
 
 from .backoff import Backoff
 from .dial import CLOSE_TIMEOUT_SECONDS, Resume, dial
-from .errors import ClientError, ConnectError, DisconnectedError, ReplacedError, RequestTimeoutError, ServerError
+from .errors import (
+    ClientError,
+    ConnectError,
+    DisconnectedError,
+    ReplacedError,
+    RequestTimeoutError,
+    ServerEndsError,
+    ServerError,
+)
 from .event import Event, parse_event
 
 if TYPE_CHECKING:
@@ -48,6 +56,8 @@ INTERRUPTED = "client:interrupted"
 MOVED = "client:moved"
 """Our own event, after `resumed`: this machine now has another address, so media needs a new path."""
 
+GOING_AWAY = 1001
+"""Close code: the server ends (RFC 6455 section 7.4.1)."""
 REPLACED = 4409
 """Close code: another client has connected under this id."""
 BROKEN = 1006
@@ -88,6 +98,8 @@ class Connection:
         self._online.set()
         self._resumed_at = 0.0
         self._end = DisconnectedError("the connection was closed")
+        self._draining = False
+        """Whether the server has said that it will end; a proxy may keep its close code from us."""
         self._closing = False
         self._closed = False
         self._successor: Dialed | None = None
@@ -218,9 +230,12 @@ class Connection:
         code = self._socket.close_code
         if code == REPLACED:
             self._end = ReplacedError(f"another client has connected as {self._address.client_id!r}")
+        elif code == GOING_AWAY or self._draining:
+            self._draining = False
+            self._end = ServerEndsError("the server has ended")
         elif code == BROKEN:
             self._end = DisconnectedError("the connection broke")
-        elif code not in {None, 1000, 1001}:
+        elif code not in {None, 1000}:
             self._end = DisconnectedError(f"the server closed the connection (code {code})")
         else:
             self._end = DisconnectedError("the connection was closed")
@@ -228,6 +243,7 @@ class Connection:
     def _take(self, event: Event) -> None:
         self._received += 1
         self._confirm(event.request_id)
+        self._draining = self._draining or event.name == "server_draining"
         request = self._request_answered_by(event)
         if request is None:
             self._put(event)
@@ -264,6 +280,8 @@ class Connection:
         log.info("signalling_interrupted", client=self._address.client_id, reason=self._end)
         loop = asyncio.get_running_loop()
         deadline, backoff = loop.time() + RESUME_SECONDS, Backoff()
+        if isinstance(self._end, ServerEndsError):
+            backoff.expect_restart()
         while loop.time() < deadline:
             await asyncio.sleep(backoff.next())
             try:

@@ -17,7 +17,7 @@ from signaling.logs import EventLog
 from .backoff import Backoff
 from .connection import INTERRUPTED, MOVED, Connection
 from .dial import Address, random_client_id
-from .errors import ClientError, ReplacedError
+from .errors import ClientError, ReplacedError, ServerEndsError
 from .loopback import gather_loopback, is_loopback
 from .slot import SourceSlot
 from .sources import VIDEO_CODECS, Media
@@ -193,6 +193,8 @@ class Device:
                     raise error
                 if last is not None and last.successor is not None:
                     continue  # the server is there and waits
+                if isinstance(error, ServerEndsError):
+                    backoff.expect_restart()
                 delay = backoff.next(loop.time() - began)
                 log.info("device_disconnected", device=self.id, reason=error, retry_seconds=round(delay, 1))
                 self._show(DeviceStatus("reconnecting", error=str(error)))

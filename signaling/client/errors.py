@@ -15,6 +15,10 @@ class DisconnectedError(ClientError):
     """The signalling connection has ended, so the request cannot be answered."""
 
 
+class ServerEndsError(DisconnectedError):
+    """The connection has ended because the server has, in good order: it is likely to be back soon."""
+
+
 class ReplacedError(DisconnectedError):
     """Another client has connected under this client's id; trying again would only drive that one out in turn."""
 

@@ -22,6 +22,7 @@ from .errors import (
     NoFeedError,
     ReplacedError,
     RequestTimeoutError,
+    ServerEndsError,
     ServerError,
 )
 from .feed import Feed
@@ -292,6 +293,8 @@ class Viewer:
             await old.close()
             if isinstance(reason, ReplacedError):
                 raise reason
+            if isinstance(reason, ServerEndsError):
+                backoff.expect_restart()
             began = self._now()
             try:
                 await self._restore_once(http, successor)

@@ -11,6 +11,8 @@ export declare class Backoff {
      * @returns {number} milliseconds
      */
     next(): number;
+    /** Let the next waits be short: the server has said that it ends, and will be back soon. */
+    expectRestart(): void;
     /** Start over after a success. */
     reset(): void;
 }

@@ -7,7 +7,7 @@ import { Backoff } from "./backoff.js";
 import { ConnectionClosedError, RequestTimeoutError, ServerError } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
-import { CLOSE_GOODBYE, CLOSE_ID_IN_USE, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
+import { CLOSE_GOING_AWAY, CLOSE_GOODBYE, CLOSE_ID_IN_USE, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
 import { Unacknowledged } from "./unacknowledged.js";
 
 /** From opening the socket to `welcome`; a reachable server answers in one round trip. */
@@ -78,6 +78,7 @@ export class Connection extends Emitter {
   /** @type {Set<unknown>} ids of our `ping`s of this session that are not answered */ #pings = new Set();
   #unacknowledged = new Unacknowledged();
   #received = 0; // messages of this session, but for `welcome` and `resumed`
+  #isDraining = false; // the server has said that it will end; a proxy may keep its close code from us
   #backoff = new Backoff();
   #attempt = 0;
   #openedAt = 0;
@@ -274,6 +275,7 @@ export class Connection extends Emitter {
     this.#received += 1;
     this.#unacknowledged.acknowledge(id);
     if (this.#pings.delete(id)) return;
+    if (event === "server_draining") this.#isDraining = true;
     if (event === "error") this.#failed(data, id);
     else if (!this.#resolve(id, data)) emit(this, /** @type {any} */ (event), data);
   }
@@ -365,6 +367,8 @@ export class Connection extends Emitter {
     if (socket !== this.#socket) return;
     const wasOpen = this.#welcome !== null;
     if (wasOpen && performance.now() - this.#openedAt > STABLE_MS) this.#backoff.reset();
+    if (code === CLOSE_GOING_AWAY || this.#isDraining) this.#backoff.expectRestart();
+    this.#isDraining = false;
     this.#forgetSocket();
     if (this.#resume === null) this.#forgetSession(new ConnectionClosedError("The connection to the server was lost."));
     emit(this, "close", { code });

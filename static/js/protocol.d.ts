@@ -109,6 +109,12 @@ export type ServerEvents = {
         device: string;
     };
     /**
+     * the server ends within so many seconds; we come back by ourselves
+     */
+    server_draining: {
+        seconds: number;
+    };
+    /**
      * devices that were invited have not come
      */
     devices_unavailable: {
@@ -149,6 +155,7 @@ export type ServerEvents = {
  * @property {{feed: number, tracks: string[]}} tracks_wanted the ids of our tracks that somebody receives
  * @property {{device: string}} device_online
  * @property {{device: string}} device_offline
+ * @property {{seconds: number}} server_draining the server ends within so many seconds; we come back by ourselves
  * @property {{room_id: number, devices: string[]}} devices_unavailable devices that were invited have not come
  * @property {{feed: number, paused: Kind[]}} receiving_changed
  */
@@ -156,6 +163,8 @@ export type ServerEvents = {
 export declare const FATAL_CLOSE_CODES: Set<number>;
 /** The id is in use, or, after `welcome`, somebody else has taken it over. */
 export declare const CLOSE_ID_IN_USE = 4409;
+/** The server ends; most are started anew. */
+export declare const CLOSE_GOING_AWAY = 1001;
 /** Ours: we will not come back, so the server need not keep the session for us. */
 export declare const CLOSE_GOODBYE = 4000;
 /**

@@ -31,6 +31,7 @@
  * @property {{feed: number, tracks: string[]}} tracks_wanted the ids of our tracks that somebody receives
  * @property {{device: string}} device_online
  * @property {{device: string}} device_offline
+ * @property {{seconds: number}} server_draining the server ends within so many seconds; we come back by ourselves
  * @property {{room_id: number, devices: string[]}} devices_unavailable devices that were invited have not come
  * @property {{feed: number, paused: Kind[]}} receiving_changed
  */
@@ -39,6 +40,8 @@
 export const FATAL_CLOSE_CODES = new Set([4400, 4401, 4403]);
 /** The id is in use, or, after `welcome`, somebody else has taken it over. */
 export const CLOSE_ID_IN_USE = 4409;
+/** The server ends; most are started anew. */
+export const CLOSE_GOING_AWAY = 1001;
 /** Ours: we will not come back, so the server need not keep the session for us. */
 export const CLOSE_GOODBYE = 4000;
 

@@ -22,6 +22,7 @@ from .loss import loss
 from .network import Network, loopback_network, namespaces_available, veth_network
 from .plot import plot
 from .ramp import ramp
+from .restart import restart
 from .scenarios import Context, cost, delay, many, memory, ratios, scale, viewers_per_core
 from .storm import storm
 
@@ -45,6 +46,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "freezes": freezes,
     "ramp": ramp,
     "click": click,
+    "restart": restart,
 }
 COMPARED = ("cost", "delay", "many")
 """Scenarios whose rows are put in relation to Janus's."""

@@ -23,6 +23,7 @@ from .loss import loss
 from .network import loopback_network
 from .plot import plot
 from .ramp import ramp
+from .restart import restart
 from .scenarios import Context, Row, cost, delay, many, memory, scale, viewers_per_core
 from .storm import storm
 
@@ -147,6 +148,12 @@ async def test_click(context: Context) -> None:
     for row in (streaming, waiting):
         assert 0 < row["picture_p50_ms"] <= row["picture_max_ms"]
         assert row["to_connected_ms"] > 0
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
+async def test_restart(context: Context) -> None:
+    for row in await restart(context):
+        assert 0 < row["start_p50_ms"] < row["gap_p50_ms"] <= row["gap_max_ms"]
 
 
 def test_report(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signaling.client.backoff import STABLE_SECONDS, Backoff
+from signaling.client.backoff import RESTART_ATTEMPTS, RESTART_SECONDS, STABLE_SECONDS, Backoff
 
 
 def backoff(jitter: float = 0.0) -> Backoff:
@@ -27,3 +27,11 @@ def test_a_success_starts_over_and_a_flap_does_not() -> None:
     assert waits.next(STABLE_SECONDS - 0.1) == 8
     assert waits.next(STABLE_SECONDS) == 1
     assert waits.next() == 2
+
+
+def test_a_server_that_said_it_ends_is_tried_often_for_a_while() -> None:
+    waits = backoff(jitter=0.5)
+    assert waits.next() == 0.75
+    waits.expect_restart()
+    assert [waits.next() for _ in range(RESTART_ATTEMPTS)] == [RESTART_SECONDS * 0.75] * RESTART_ATTEMPTS
+    assert [waits.next(), waits.next()] == [1.5, 3]
