@@ -108,7 +108,7 @@ def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int
         print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
         return EXIT_BAD_SETTING
     settings = loaded.settings
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, style=settings.log_format)
     for text in loaded.unknown_variables:
         log.warning("unknown_variable", problem=text)
     try:

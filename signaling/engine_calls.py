@@ -38,12 +38,18 @@ _ENGINE_CODES: Mapping[type[sfu.EngineError], ErrorCode] = {
 class EngineCalls:
     """Calls of one engine. Those about one feed or one subscription run one after another, others beside them.
 
-    `listener` gets every result and all news; it must not raise.
+    `listener` gets every result and all news, `observer` the engine's events themselves; neither may raise.
     """
 
-    def __init__(self, settings: sfu.EngineSettings, listener: Callable[[RoomsEvent], None]) -> None:
+    def __init__(
+        self,
+        settings: sfu.EngineSettings,
+        listener: Callable[[RoomsEvent], None],
+        observer: Callable[[sfu.EngineEvent], None] = lambda _event: None,
+    ) -> None:
         self.engine = sfu.Engine(settings, self._on_engine_event)
         self._listener = listener
+        self._observer = observer
         self._lanes: dict[tuple[str, int], deque[EngineEffect]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -125,6 +131,7 @@ class EngineCalls:
     def _on_engine_event(self, event: sfu.EngineEvent) -> None:
         """Pass the engine's news on; never raises, as the engine asks of its listener."""
         log.debug("engine_event", kind=type(event).__name__, feed=event.feed)
+        self._observer(event)
         match event:
             case sfu.FeedStarted(feed, tracks):
                 self._listener(effects.FeedFlowing(feed, _tracks(tracks)))
@@ -136,7 +143,7 @@ class EngineCalls:
                 self._listener(effects.OfferChanged(subscription, offer))
             case sfu.TracksWanted(feed, wanted):
                 self._listener(effects.WantedTracksChanged(feed, wanted))
-            case sfu.SubscriptionStarted():
+            case sfu.SubscriptionStarted() | sfu.FirstFrameSent():
                 pass  # the media is the news
 
 

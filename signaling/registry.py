@@ -24,6 +24,9 @@ log = EventLog("signaling.registry")
 SECRET_BYTES = 32
 """Of a resume secret: 256 random bits cannot be guessed."""
 
+LOG_ID_BYTES = 4
+"""Of the id of a session in the log: unique among those of one client."""
+
 CLOSE_CODES: Mapping[ErrorCode, int] = {
     ErrorCode.BAD_ROLE: 4400,
     ErrorCode.BAD_CLIENT_ID: 4400,
@@ -109,6 +112,8 @@ class Record:
     grant: Grant
     outbox: Outbox
     secret: str
+    id: str = field(default_factory=lambda: secrets.token_hex(LOG_ID_BYTES))
+    """By which the lines of one session are found in the log, over all its sockets; it opens nothing."""
     session: Session | None = None
     received: int = 0
 
@@ -153,12 +158,12 @@ class Registry:
         if resume is None or record is None or self.stopping:
             return None
         if not hmac.compare_digest(record.secret.encode(), resume.secret.encode("utf-8", "replace")):
-            log.info("resume_refused", role=client.role, client=client.id, why="secret")
+            log.info("resume_refused", role=client.role, client=client.id, session=record.id, why="secret")
             return None
         if record.session is not None:
             record.session.detach()
         if not record.outbox.rewind(resume.received):
-            log.info("resume_refused", role=client.role, client=client.id, why="messages lost")
+            log.info("resume_refused", role=client.role, client=client.id, session=record.id, why="messages lost")
             self._stop(record, "the session cannot be resumed")
             self.end(record, "disconnected")
             return None
@@ -227,7 +232,7 @@ class Registry:
         record.received = session.received
         del self.sessions[record.client]
         self._absent[record.client] = None
-        log.info("client_absent", role=record.client.role, client=record.client.id)
+        log.info("client_absent", role=record.client.role, client=record.client.id, session=record.id)
         self._listener(effects.ClientAbsent(record.client))
         if len(self._absent) > self._settings.max_sessions:
             self.end(self._records[next(iter(self._absent))], "disconnected")
@@ -235,7 +240,8 @@ class Registry:
     def end(self, record: Record, reason: EndReason) -> None:
         """End a session for good: a leave. Harmless when repeated."""
         if self.forget(record.client, record):
-            log.info("client_gone", role=record.client.role, client=record.client.id, reason=reason)
+            client = record.client
+            log.info("client_gone", role=client.role, client=client.id, session=record.id, reason=reason)
             self._listener(effects.ClientGone(record.client, reason))
 
     def forget(self, client: Client, record: Record | None = None) -> bool:
@@ -262,7 +268,7 @@ class Registry:
         if record.session is not None:
             record.session.send(text(shown))
         elif not record.outbox.put(text(shown)):
-            log.warning("outbox_full", client=client.id, messages=len(record.outbox))
+            log.warning("outbox_full", role=client.role, client=client.id, messages=len(record.outbox))
             self.end(record, "disconnected")
 
 

@@ -15,6 +15,7 @@ from . import effects, protocol
 from .drain import Drain
 from .engine_calls import EngineCalls
 from .logs import EventLog, internal_error
+from .logs_clients import ClientLog
 from .pacer import Pacer
 from .protocol import ErrorCode, ProtocolError
 from .registry import Record, Registry
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from .auth import Grant
     from .effects import Client, Effect, RoomsEvent
+    from .observer import Observer
     from .protocol import RequestId
     from .registry import RegistrySettings, ResumeRequest, Session
     from .rooms import RoomLimits
@@ -58,11 +60,12 @@ class Service:
         ice_servers: Callable[[Client], Sequence[dict[str, str]]] = lambda _client: (),
         server_name: str,
     ) -> None:
-        self._calls = EngineCalls(engine_settings, self._take_news)
+        self._calls = EngineCalls(engine_settings, self._take_news, self._take_engine_event)
         self.engine = self._calls.engine
         self.rooms = Rooms(_random_id, limits)
         self.registry = Registry(registry_settings, self._take_news)
         self.pacer = Pacer()
+        self.observers: list[Observer] = [ClientLog(self.rooms.state, self.registry)]
         self._drain = Drain(self.rooms)
         self._resumable = registry_settings.grace_seconds > 0
         self._ice_servers = ice_servers
@@ -145,7 +148,7 @@ class Service:
         session.open(record.outbox, greeting)
         if not resumed:
             self._take_news(effects.ClientConnected(client))
-        log.info("client_connected", role=client.role, client=client.id, resumed=resumed)
+        log.info("client_connected", role=client.role, client=client.id, session=record.id, resumed=resumed)
 
     def _what_it_has(self, record: Record) -> protocol.Resumed:
         found = self.rooms.snapshot(record.client)
@@ -234,11 +237,25 @@ class Service:
             self._set_timer()
 
     def _decide(self, event: RoomsEvent) -> None:
-        for effect in self.rooms.handle(event, asyncio.get_running_loop().time()):
+        now = asyncio.get_running_loop().time()
+        decided = self.rooms.handle(event, now)
+        self._tell_observers(lambda observer: observer.decided(event, decided, now))
+        for effect in decided:
             try:
                 self._carry_out(effect)
             except Exception as error:  # noqa: BLE001  the other effects of this event concern other clients
                 log.bug("effect_failed", error, effect=type(effect).__name__)
+
+    def _take_engine_event(self, event: sfu.EngineEvent) -> None:
+        now = asyncio.get_running_loop().time()
+        self._tell_observers(lambda observer: observer.media(event, now))
+
+    def _tell_observers(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            try:
+                tell(observer)
+            except Exception as error:  # noqa: BLE001  who only looks on must not change what happens
+                log.bug("observer_failed", error, observer=type(observer).__name__)
 
     def _set_timer(self) -> None:
         """Have one timer, for when the rooms' next deadline comes."""
@@ -262,8 +279,10 @@ class Service:
             case effects.Fail(client, code, message, event_name, request_id):
                 self._fail(client, code, message, event_name, request_id)
             case effects.Forget(client):
+                record = self.registry.record(client)
+                session = None if record is None else record.id
                 self.registry.forget(client)
-                log.info("client_gone", role=client.role, client=client.id, reason="disconnected")
+                log.info("client_gone", role=client.role, client=client.id, session=session, reason="disconnected")
             case _:
                 self._calls.run(effect)
 
@@ -280,5 +299,7 @@ class Service:
     def _fail(
         self, client: Client, code: ErrorCode, message: str, event: str | None, request_id: RequestId | None
     ) -> None:
-        log.debug("client_error", role=client.role, client=client.id, code=code, failed=event)
+        record = self.registry.record(client)
+        session = None if record is None else record.id
+        log.info("client_error", role=client.role, client=client.id, session=session, code=code, failed=event)
         self._send(client, protocol.Error(code=code, message=message, failed=event), request_id)

@@ -145,7 +145,7 @@ class Session:
         if self._outbox.put(text):
             self._service.pacer.wake(self)
         elif self._ending is None:
-            log.warning("outbox_full", client=self.client.id, messages=len(self._outbox))
+            log.warning("outbox_full", role=self.client.role, client=self.client.id, messages=len(self._outbox))
             self.stop(TOO_SLOW, "this client reads too slowly", resumable=False)
 
     def send_event(self, event: protocol.Outbound) -> None:
@@ -305,13 +305,16 @@ class Session:
         if self._rate.take(now):
             return True
         self.dropped_messages += 1
+        log.count("message_dropped", ErrorCode.RATE_LIMITED)
         if self._abuse is None:
             self._abuse = TokenBucket(ABUSE_RATE_PER_SECOND, ABUSE_BURST_MESSAGES, now)
         if self._abuse.take(now):
             rate = self._settings.rate_per_second
             self._fail(ErrorCode.RATE_LIMITED, f"at most {rate:g} messages a second; this one was dropped")
         else:
-            log.warning("rate_limit_abused", client=self.client.id, dropped=self.dropped_messages)
+            log.warning(
+                "rate_limit_abused", role=self.client.role, client=self.client.id, dropped=self.dropped_messages
+            )
             self.stop(TOO_SLOW, "too many messages", flush=True, resumable=False)
         return False
 
@@ -332,7 +335,7 @@ class Session:
         silent = now - self._last_pong
         left = self._settings.heartbeat_timeout_seconds - silent
         if left <= 0:
-            log.info("heartbeat_lost", client=self.client.id, seconds=round(silent, 1))
+            log.info("heartbeat_lost", role=self.client.role, client=self.client.id, seconds=round(silent, 1))
             self.stop(HEARTBEAT_LOST, "no pong")
             return 0
         if self._control or len(self._outbox) or not self._socket.is_writable:

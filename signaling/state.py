@@ -67,6 +67,8 @@ class Participant:
     """One connected client. Rooms and subscriptions are dicts for their order; the values mean nothing."""
 
     client: Client
+    since: float = 0.0
+    """When it connected; here and below by the clock of `Rooms.handle`."""
     rooms: dict[int, None] = field(default_factory=dict)
     created: dict[int, None] = field(default_factory=dict)
     """Living rooms that this client opened, joined or not."""
@@ -98,6 +100,8 @@ class Room:
 
     id: int
     creator: Client
+    since: float = 0.0
+    """When it was opened."""
     members: dict[Client, None] = field(default_factory=dict)
     announced: dict[int, dict[Client, None]] = field(default_factory=dict)
     """Feed to the WEBs that were sent `start_listening` for it in this room."""
@@ -124,6 +128,8 @@ class Feed:
     publisher: Client
     request_id: RequestId | None
     """Of the offer that waits for its answer."""
+    since: float = 0.0
+    """When its first offer came."""
     state: FeedState = FeedState.ANSWERING
     tracks: tuple[Track, ...] = ()
     subscriptions: dict[int, None] = field(default_factory=dict)
@@ -145,6 +151,8 @@ class Subscription:
     client: Client
     request_id: RequestId | None
     """Of the request that the engine works on."""
+    since: float = 0.0
+    """When it was asked for."""
     state: SubscriptionState = SubscriptionState.OPENING
     pauses: list[tuple[str, RequestId | None]] = field(default_factory=list)
     """Event and id of each request to pause or resume that the engine works on, in order."""
@@ -167,9 +175,9 @@ class State:
     ends_at: float | None = None
     """When the server will have ended, by the clock of the timers; None while it goes on."""
 
-    def add(self, client: Client) -> None:
+    def add(self, client: Client, now: float) -> None:
         """Take a client in."""
-        self.participants[client] = Participant(client)
+        self.participants[client] = Participant(client, now)
         (self.devices if client.role is Role.DEVICE else self.webs)[client] = None
 
     def remove(self, client: Client) -> None:

@@ -42,7 +42,7 @@ def connected(turn: Turn, event: ClientConnected) -> None:
     """Take a new client in."""
     if event.client in turn.state.participants:
         raise AssertionError(f"{event.client} is connected already")
-    turn.state.add(event.client)
+    turn.state.add(event.client, turn.now)
     if turn.state.ends_at is not None:
         turn.send(event.client, _end_is_near(turn, turn.state.ends_at))
     if event.client.role is Role.DEVICE:
@@ -105,7 +105,7 @@ def create_room(turn: Turn, event: RoomRequested) -> None:
         )
     if len(turn.state.rooms) >= turn.limits.rooms:
         raise RefusedError(ErrorCode.BAD_STATE, f"the server has {turn.limits.rooms} rooms, the most it may")
-    room = Room(turn.new_id(), event.client)
+    room = Room(turn.new_id(), event.client, turn.now)
     turn.state.rooms[room.id] = room
     participant.created[room.id] = None
     turn.reply(event, protocol.RoomCreated(room_id=room.id))

@@ -45,7 +45,7 @@ def offer(turn: Turn, event: OfferReceived) -> None:
         return
     if len(turn.state.feeds) >= turn.limits.feeds:
         raise RefusedError(ErrorCode.BAD_STATE, f"the server has {turn.limits.feeds} feeds, the most it may")
-    feed = Feed(turn.new_id(), event.client, event.request_id)
+    feed = Feed(turn.new_id(), event.client, event.request_id, turn.now)
     turn.state.feeds[feed.id] = feed
     participant.feed = feed.id
     turn.add(Publish(feed.id, event.sdp))

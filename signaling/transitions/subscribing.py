@@ -47,7 +47,7 @@ def subscribe(turn: Turn, event: SubscribeRequested) -> None:
     if len(participant.subscriptions) >= limit:
         raise RefusedError(ErrorCode.BAD_STATE, f"this client has {limit} subscriptions, the most it may")
     number = turn.new_id()
-    turn.state.subscriptions[number] = Subscription(number, feed.id, room.id, event.client, event.request_id)
+    turn.state.subscriptions[number] = Subscription(number, feed.id, room.id, event.client, event.request_id, turn.now)
     participant.subscriptions[number] = None
     feed.subscriptions[number] = None
     turn.add(Subscribe(number, feed.id, event.tracks))

@@ -18,8 +18,8 @@ MONOTONE = set(EngineTotals.by_kind()) - {"packets_lost", "packets_lost_by_viewe
 def sums(engine: Engine) -> dict[Any, int]:
     """Return every sum that may not go back, by its name and labels."""
     totals = asdict(engine.census.totals())
-    drops = totals.pop("drops")
-    by_kind = {(name, kind): value for name in MONOTONE for kind, value in totals[name].items()}
+    drops: dict[Any, int] = totals.pop("drops")
+    by_kind: dict[Any, int] = {(name, kind): value for name in MONOTONE for kind, value in totals[name].items()}
     return by_kind | drops
 
 
