@@ -175,7 +175,12 @@ def parse_answer(text: str, tracks: Sequence[SentTrack]) -> SubscriberAnswer:
     if not carriers:
         raise SdpError("the answer rejects every m-line: there is nothing left to carry the connection")
     transport = _remote_transport(carriers[0], answer=True)
-    return SubscriberAnswer(transport=transport, tracks=tuple(accepted), rejected=frozenset(rejected))
+    return SubscriberAnswer(
+        transport=transport,
+        tracks=tuple(accepted),
+        rejected=frozenset(rejected),
+        starts_early=any(_takes_full_intra_requests(section) for section in carriers),
+    )
 
 
 def retransmission_codec(parameters: TrackParameters, taken: set[int]) -> Codec | None:
@@ -308,6 +313,13 @@ def _offered_codec(codec: Codec, extensions: dict[str, int]) -> Codec:
         codec.payload_type,
         codec.parameters,
         frozenset(feedback),
+    )
+
+
+def _takes_full_intra_requests(section: sdp.MediaDescription) -> bool:
+    """Tell browsers and their relatives from stock aiortc, which is offered `ccm fir` and leaves it out (RFC 5104)."""
+    return any(
+        (item.type, item.parameter) == ("ccm", "fir") for codec in section.rtp.codecs for item in codec.rtcpFeedback
     )
 
 

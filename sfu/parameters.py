@@ -158,3 +158,5 @@ class SubscriberAnswer:
     tracks: tuple[AcceptedTrack, ...]
     rejected: frozenset[str] = frozenset()
     """The mids of sections with port 0; one that both sides rejected may be used anew (RFC 8829 section 5.2.2)."""
+    starts_early: bool = False
+    """Whether its receivers run before the handshake ends, as those of browsers do and stock aiortc's do not."""

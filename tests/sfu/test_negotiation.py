@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription, sdp
@@ -21,6 +22,8 @@ from sfu.negotiation import (
 from sfu.parameters import Candidate, LocalTransport, SentTrack
 from sfu.values import NoCommonCodecError, SdpError
 
+ANSWERS = Path(__file__).parents[1] / "fuzz" / "corpus" / "answers"
+"""What clients sent."""
 CANDIDATES = (Candidate("127.0.0.1", 8003), Candidate("127.0.0.1", 8003, "tcp"))
 LOCAL = LocalTransport(7, 1, "ufrag", "p" * 24, (("sha-256", ":".join(["AB"] * 32)),), CANDIDATES)
 
@@ -265,6 +268,12 @@ def test_an_answer_may_refuse_one_track_and_renumber_another() -> None:
     assert [(track.mid, track.payload_types, track.rtx_payload_type) for track in answer.tracks] == [
         ("1", {96: 106}, 107)
     ]
+
+
+@pytest.mark.parametrize("client", ["chromium-0", "firefox-form-0", "aiortc-0"])
+def test_an_answer_tells_whether_media_may_begin_at_once(client: str) -> None:
+    text = (ANSWERS / client).read_bytes().decode()
+    assert parse_answer(text, sent_tracks(offer(AUDIO, VIDEO))).starts_early is (client != "aiortc-0")
 
 
 @given(st.lists(st.sampled_from(offer(AUDIO, VIDEO, DATA).split("\r\n")), max_size=80), st.text(max_size=30))

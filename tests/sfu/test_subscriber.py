@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,17 @@ def test_media_begins_a_moment_after_the_handshake() -> None:
     viewer.subscriber.handle_timer(NOW + START_DELAY_SECONDS)
     assert viewer.peer.numbers() == numbers, "what came meanwhile is not lost"
     assert viewer.subscriber.next_deadline() == NOW + FIRST_REPORT_SECONDS
+
+
+def test_media_begins_at_once_for_one_that_is_ready() -> None:
+    device = Device()
+    number = device.keyframe(NOW - 0.2)
+    viewer = Viewer(device)
+    viewer.subscriber.accept(replace(viewer._answer, starts_early=True), NOW)
+    viewer.subscriber.connected(NOW, viewer.peer)
+    assert viewer.subscriber.next_deadline() == NOW
+    viewer.subscriber.handle_timer(NOW)
+    assert viewer.peer.numbers() == [number]
 
 
 def test_what_waits_in_the_relay_reaches_a_new_viewer_once() -> None:
