@@ -17,6 +17,7 @@ from .connect import PATH, Door
 from .keyfiles import KeyFileError, KeyRing, WatchedFile, read_turn_secret
 from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
+from .proxies import PROXIES, TrustedProxies
 from .schema import protocol_schema
 from .service import Service
 from .tokens import TokenAuthenticator, issue
@@ -68,12 +69,14 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     """Return the application; `service` is started and stopped by its owner."""
     app = web.Application(middlewares=[_renew_time])
     app[SERVICE] = service
+    app[PROXIES] = TrustedProxies(config.trusted_proxy)
     app[GUARD] = ConnectionGuard(config.max_pending_connections, config.request_timeout)
     door = Door(
         service,
         authenticator or OpenAuthenticator(),
         config.door_settings(),
         config.session_settings(),
+        app[PROXIES],
     )
     app[STATIC] = static_directory()
     app.router.add_get("/healthz", _health)

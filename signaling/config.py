@@ -75,6 +75,13 @@ class ServerConfig(BaseModel):
     announce: Addresses = setting(
         (), "address at which clients reach the media port, when behind NAT or in a container", ADDRESSES
     )
+    trusted_proxy: Networks = setting(
+        (),
+        "reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; per-address limits then count clients",
+        NETWORKS,
+        "NETWORK",
+        reload=True,
+    )
     ice_server: IceServers = setting(
         (), "STUN or TURN server that clients are told to use", AN_ICE_SERVER, "SERVER", reload=True
     )
@@ -146,7 +153,7 @@ class ServerConfig(BaseModel):
     # One address must not fill the server; many devices may share one behind NAT.
     max_sockets_per_address: Count = setting(
         1000,
-        "sockets of one address (IPv6: /64) at once; behind a proxy all clients share its address",
+        "sockets of one address (IPv6: /64) at once; all clients share that of a proxy which is not trusted",
         A_COUNT,
         reload=True,
     )

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from . import limits, origins, protocol
+from . import limits, origins, protocol, proxies
 from .auth import OpenAuthenticator, UnauthorizedError
 from .frames import FrameError, Opcode
 from .heartbeat import Heartbeat
@@ -63,7 +63,9 @@ class Door:
         authenticator: Authenticator,
         settings: DoorSettings,
         session_settings: SessionSettings,
+        trusted_proxies: proxies.TrustedProxies,
     ) -> None:
+        self._proxies = trusted_proxies
         self._service = service
         self._authenticator = authenticator
         self._is_open = isinstance(authenticator, OpenAuthenticator)
@@ -72,6 +74,7 @@ class Door:
         self._handshakes = limits.Places(settings.max_handshakes, "clients connecting")
         self._sockets = limits.Places(settings.max_sockets_per_address, "sockets from this address")
         self._heartbeat = Heartbeat(session_settings.heartbeat_interval_seconds)
+        self._warned_of_plain_token = False
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade and let one client in; its session goes on by itself."""
@@ -91,7 +94,7 @@ class Door:
         return TakenOver()
 
     async def _let_in(self, request: web.Request, socket: SignalingSocket) -> None:
-        address = client_address(request)
+        address = client_address(request, self._proxies)
         self._sockets.take(address)
         try:
             with self._handshakes.hold():
@@ -112,12 +115,23 @@ class Door:
         role, client_id, token = _split_path(request.rel_url.raw_path)
         self._check_origin(request)
         token = token or _bearer(request.headers.get("Authorization", ""))
-        if token is None and not self._is_open:
-            token = await self._first_frame(socket, role)
+        if not self._is_open:
+            self._warn_of_plain_token(request)
+            if token is None:
+                token = await self._first_frame(socket, role)
         try:
             return self._authenticator.authenticate(role, client_id, token, time.time())
         except UnauthorizedError as error:
             raise ConnectionRefused(ErrorCode.UNAUTHORIZED, f"token: {error}") from None
+
+    def _warn_of_plain_token(self, request: web.Request) -> None:
+        """Say once that tokens cross a network unencrypted: whoever reads one on the way may use it."""
+        client = proxies.client_of(request, self._proxies)
+        if self._warned_of_plain_token or client is None or client.is_loopback:
+            return
+        if not proxies.is_secure(request, self._proxies):
+            self._warned_of_plain_token = True
+            log.warning("token_without_tls", address=client, remedy="--tls-cert, or a proxy named by --trusted-proxy")
 
     def _check_origin(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
@@ -146,9 +160,10 @@ class Door:
         raise ConnectionRefused(ErrorCode.UNAUTHORIZED, _AUTH_EXPECTED)
 
 
-def client_address(request: web.Request) -> str:
-    """Return the key by which a client's sockets are counted; behind a proxy that is the proxy's for all."""
-    return limits.address_key(request.remote)
+def client_address(request: web.Request, trusted: proxies.TrustedProxies) -> str:
+    """Return the key by which a client's sockets are counted; behind a proxy that is not trusted, one for all."""
+    client = proxies.client_of(request, trusted)
+    return "" if client is None else limits.address_key(str(client))
 
 
 def _resume_request(request: web.Request) -> ResumeRequest | None:
