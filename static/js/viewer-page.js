@@ -99,7 +99,9 @@ async function copyLink(tile, camera) {
 
 /** @returns {["idle" | "busy" | "good" | "live" | "bad", string]} tone and words of the header's status */
 function statusOf() {
-  const live = wall.tiles.filter((tile) => tile.feed?.state === "live").length;
+  const count = (/** @type {string} */ state) => wall.tiles.filter((tile) => tile.state === state).length;
+  const live = count("live");
+  const frozen = count("frozen");
   const online = viewer.devices.length;
   switch (viewer.state) {
     case "idle":
@@ -111,10 +113,17 @@ function statusOf() {
     case "failed":
       return ["bad", "Refused"];
     default:
-      if (live > 0) return ["live", live === 1 ? "1 camera live" : `${live} cameras live`];
+      if (live > 0) return ["live", cameras(live, "live") + (frozen > 0 ? `, ${frozen} frozen` : "")];
+      if (frozen > 0) return ["busy", cameras(frozen, "frozen")];
+      if (count("paused") > 0) return ["idle", "Paused"];
       if (watching.isWatching) return ["busy", viewer.state === "watching" ? "Connecting" : "Waiting"];
-      return online === 0 ? ["good", "Ready"] : ["good", online === 1 ? "1 camera online" : `${online} cameras online`];
+      return ["good", online === 0 ? "Ready" : cameras(online, "online")];
   }
+}
+
+/** @param {number} count @param {string} how @returns {string} such as "2 cameras live" */
+function cameras(count, how) {
+  return `${count} ${count === 1 ? "camera" : "cameras"} ${how}`;
 }
 
 /** @returns {[string, string]} title and text of the stage while there is no picture on it */
