@@ -11,6 +11,7 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
     subscriber    the outbound half of a peer, with its consumers; consumer: one outbound track; slots: its m-lines
     relay         the one fan-out; frames: decoded frames for whoever asks the relay for them
     negotiation   offers and answers, by way of descriptions (SDP as text) and parameters (what it comes down to)
+    faults                bugs, kept from what they do not concern
     tally, census         what was counted, for good; snapshots of what there is
     statistics, values    what passes through the door
     transport/    path, port, udp, tcp: the sockets; ice, dtls; fanout: the same packets to many viewers

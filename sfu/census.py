@@ -35,7 +35,12 @@ class Census:
             feeds=tuple(feed.statistics() for feed in self._feeds.values()),
             subscriptions=tuple(opened.statistics() for opened in self._subscriptions.values()),
             drops=dict(self._port.drops),
+            faults=self.faults(),
         )
+
+    def faults(self) -> Mapping[str, int]:
+        """Return how many bugs of ours were kept from what they did not concern, by what failed."""
+        return dict(self._port.faults.counts)
 
     def sockets(self) -> tuple[SocketStatistics, ...]:
         """Return a snapshot of the media sockets."""

@@ -38,6 +38,10 @@ class MediaOutlet(Protocol):
         """Encrypt and send runs of RTP packets; return how many packets left."""
         ...
 
+    def crashed(self, error: Exception) -> None:
+        """End: a bug of ours. Never raises."""
+        ...
+
 
 class Consumer:
     """Send one producer's packets to one viewer.
@@ -153,6 +157,10 @@ class Consumer:
         self._packets -= len(batch.packets) - sent
         self._octets -= _octets(batch.packets[sent:])
         self._not_all_left(batch.packets, sent)
+
+    def crashed(self, error: Exception) -> None:
+        """End the viewer's connection: handing it a packet has failed, by a bug of ours."""
+        self._peer.crashed(error)
 
     def _change_counting(self) -> None:
         """Begin to count by the track's totals, or by ourselves again."""

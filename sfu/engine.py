@@ -57,10 +57,11 @@ class Engine:
 
     def __init__(self, settings: EngineSettings, listener: Callable[[EngineEvent], None]) -> None:
         self._settings = settings
-        self._listener = listener
         self._port = MediaPort()
+        self._shield = self._port.faults.shield
+        self._listener = self._shield("listener_failed", listener)
         self._certificate = Certificate()
-        self.relay = MediaRelay(self._port.request_flush, self._port.fanout)
+        self.relay = MediaRelay(self._port.request_flush, self._port.fanout, self._port.faults)
         self._port.before_flush = self.relay.flush
         self._feeds: dict[int, Feed] = {}
         self._subscriptions: dict[int, Subscription] = {}
@@ -227,7 +228,7 @@ class Engine:
         else:
             opened.peer.wake()
         # Not before whoever awaits this call knows that it went well.
-        asyncio.get_running_loop().call_soon(self._offer_changes, opened)
+        asyncio.get_running_loop().call_soon(self._shield("offer_failed", self._offer_changes), opened)
 
     async def pause(self, subscription: int, kinds: frozenset[Kind]) -> tuple[Kind, ...]:
         """Send a subscriber nothing more of these kinds, without renegotiation; return those that are paused now.
@@ -347,7 +348,7 @@ class Engine:
             logger.info("feed_connection_lost", extra={"fields": fields})
         elif reason == "closed_by_peer" and time.monotonic() < uplink.may_begin_anew_until:
             self._begin_anew(feed, uplink)
-        elif reason != "closed_by_peer" or not feed.await_word(uplink, self._uplink_lost):
+        elif reason != "closed_by_peer" or not feed.await_word(uplink, self._shield("end_failed", self._uplink_lost)):
             self._end_feed(feed)
             logger.info("feed_lost", extra={"fields": fields})
             self._listener(FeedEnded(feed.id, reason))
@@ -398,7 +399,8 @@ class Engine:
         wanted = feed.demand.update(feed.producers, feed.received(), now)
         deadline = feed.demand.next_deadline()
         if deadline is not None:
-            feed.demand_timer = asyncio.get_running_loop().call_later(max(deadline - now, 0), self._update_demand, feed)
+            update = self._shield("demand_failed", self._update_demand)
+            feed.demand_timer = asyncio.get_running_loop().call_later(max(deadline - now, 0), update, feed)
         if wanted is not None:
             self._listener(TracksWanted(feed.id, feed.own_ids(wanted)))
 

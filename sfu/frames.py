@@ -173,6 +173,11 @@ class DecodableTrack(MediaStreamTrack):
     def fell_short(self, batch: PacketBatch, sent: int) -> None:
         """Take note that a batch did not go out; nothing goes out here."""
 
+    def crashed(self, error: Exception) -> None:
+        """Decode no further: taking packets has failed, by a bug of ours."""
+        self._frame_relay.faults.report("decoding_failed", error, track=self.id)
+        self.stop_decoding()
+
     def decoder_wants_keyframe(self) -> None:
         """Ask the publisher for a keyframe."""
         raise NotImplementedError

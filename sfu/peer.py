@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import logging
 import secrets
 import time
 from collections import Counter
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from .transport.path import Path
     from .transport.port import MediaPort
     from .values import EngineSettings
-
-logger = logging.getLogger("aiosfu.peer")
 
 MAX_EARLY_DATAGRAMS: Final = 64
 """SRTP that overtakes the end of the handshake: the packets of one large keyframe."""
@@ -204,7 +201,15 @@ class PeerConnection:
                 if media.handle_rtp(packets, now):
                     self._rearm()
         except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
-            self._crashed(exc)
+            self.crashed(exc)
+
+    def crashed(self, error: Exception) -> None:
+        """Keep a bug in one connection's code from the others: report it and end the connection. Never raises."""
+        self._port.faults.report("peer_crashed", error, peer=self.name)
+        try:
+            self._end("internal_error")
+        except Exception as exc:  # noqa: BLE001  whoever hears of the end has a bug too
+            self._port.faults.report("peer_end_failed", exc, peer=self.name)
 
     def _handle_srtcp(self, data: bytes, media: Media, now: float) -> None:
         if self._rtcp_policer.refuses(now):
@@ -243,9 +248,13 @@ class PeerConnection:
             return []
         self.state = State.CLOSED
         self._choose_outlet()
-        if self.media is not None:
-            self.media.close()
-        ending = self.transport.close()
+        try:
+            if self.media is not None:
+                self.media.close()
+            ending = self.transport.close()
+        except Exception as exc:  # noqa: BLE001  what it holds of the port has to be let go all the same
+            self._port.faults.report("peer_close_failed", exc, peer=self.name)
+            ending = []
         self._port.unregister(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -262,7 +271,7 @@ class PeerConnection:
         try:
             await self._run(remote)
         except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
-            self._crashed(exc)
+            self.crashed(exc)
 
     async def _run(self, remote: RemoteTransport) -> None:
         """Connect or fail."""
@@ -318,7 +327,12 @@ class PeerConnection:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        now = time.monotonic()
+        try:
+            self._do_what_is_due(time.monotonic())
+        except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
+            self.crashed(exc)
+
+    def _do_what_is_due(self, now: float) -> None:
         if self.state is not State.CONNECTED:
             if now >= self._connect_deadline:
                 self._end("not_answered" if self.state is State.NEW else "not_connected")
@@ -326,17 +340,8 @@ class PeerConnection:
         elif now >= self._last_seen + self._settings.consent_timeout:
             self._end("consent_expired")
             return
-        try:
-            self.wake(now)
-        except Exception as exc:  # noqa: BLE001  one connection's bug must not reach the others
-            self._crashed(exc)
-            return
+        self.wake(now)
         self._rearm()
-
-    def _crashed(self, exc: Exception) -> None:
-        """Keep a bug in one connection's code from the others: log it once and end the connection."""
-        logger.error("peer_crashed", extra={"fields": {"peer": self.name}}, exc_info=exc)
-        self._end("internal_error")
 
     def _end(self, reason: str) -> None:
         """End by ourselves and tell so."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiortc.contrib import media
 
+from .faults import Faults
 from .frames import DecodableTrack
 from .rtp.batch import ForwardedPacket, PacketBatch, level
 from .tally import Tally
@@ -54,6 +55,10 @@ class PacketSink(Protocol):
         """Take note that of a batch for the outlet only the first `sent` packets left."""
         ...
 
+    def crashed(self, error: Exception) -> None:
+        """End: taking a batch has failed, by a bug of ours. Never raises."""
+        ...
+
 
 class MediaRelay(media.MediaRelay):
     """Relay published tracks: decoded frames as aiortc does, packets to `PacketSink`s.
@@ -61,8 +66,9 @@ class MediaRelay(media.MediaRelay):
     `request_flush` is called when packets begin to wait; `flush` is then to be called before the turn ends.
     """
 
-    def __init__(self, request_flush: Callable[[], None], fanout: Fanout | None) -> None:
+    def __init__(self, request_flush: Callable[[], None], fanout: Fanout | None, faults: Faults | None = None) -> None:
         super().__init__()
+        self.faults = faults or Faults()
         self.tally = Tally()
         """What producers and consumers that are gone have counted."""
         self._fanout = fanout
@@ -120,23 +126,26 @@ class MediaRelay(media.MediaRelay):
         """Hand round what waits."""
         waiting, self._waiting = self._waiting, {}
         for track, packets in waiting.items():
-            if len(packets) > 1:
-                level(packets)
-            self._hand_round(track, PacketBatch(packets))
+            try:
+                if len(packets) > 1:
+                    level(packets)
+                self._hand_round(track, PacketBatch(packets))
+            except Exception as exc:  # noqa: BLE001  the other tracks' packets wait behind
+                self.faults.report("track_failed", exc, track=track.id)
 
     def _hand_round(self, track: MediaStreamTrack, batch: PacketBatch) -> None:
         """Send a batch to the outlets of those who need not see it, and give it to the others."""
         sinks = self._sinks.get(track, ())
         if len(sinks) == 1:
             # For one viewer the fan-out's structures cost more than they save: 5 us of 25 for a whole packet.
-            sinks[0].forward(batch)
+            self._give(sinks[0], batch)
             return
         direct: list[PacketSink] = []
         outlets: list[Outlet] = []
         for sink in sinks:
             outlet = sink.outlet
             if outlet is None or self._fanout is None:
-                sink.forward(batch)
+                self._give(sink, batch)
             else:
                 direct.append(sink)
                 outlets.append(outlet)
@@ -147,7 +156,17 @@ class MediaRelay(media.MediaRelay):
         totals.packets += len(batch.packets)
         totals.octets += batch.octets
         for index, sent in short.items():
-            direct[index].fell_short(batch, sent)
+            try:
+                direct[index].fell_short(batch, sent)
+            except Exception as exc:  # noqa: BLE001  one viewer's bug must not reach the others
+                direct[index].crashed(exc)
+
+    @staticmethod
+    def _give(sink: PacketSink, batch: PacketBatch) -> None:
+        try:
+            sink.forward(batch)
+        except Exception as exc:  # noqa: BLE001  one viewer's bug must not reach the others
+            sink.crashed(exc)
 
     def subscribe(self, track: MediaStreamTrack, buffered: bool = True) -> MediaStreamTrack:  # noqa: FBT001, FBT002
         """Return a track that gives the decoded frames of `track`, as aiortc's `MediaRelay.subscribe` does.

@@ -151,3 +151,5 @@ class EngineStatistics:
     subscriptions: tuple[SubscriptionStatistics, ...]
     drops: Mapping[str, int]
     """Datagrams that belonged to nobody or could not be sent, by reason."""
+    faults: Mapping[str, int]
+    """Bugs of ours that were kept from what they did not concern, by what failed. The log has each."""

@@ -110,14 +110,14 @@ def test_the_engine_knows_nothing_of_the_service(path: Path) -> None:
 @pytest.mark.parametrize("path", modules("sfu"), ids=str)
 def test_the_engines_layers(path: Path) -> None:
     layer = path.parts[1] if path.parts[1] in SFU_LAYERS else "root"
-    # Values (errors, settings) are plain and may be named anywhere but in the wire layer.
+    # Values (errors, settings) are plain and may be named anywhere but in the wire layer; faults happen everywhere.
     forbidden = {"rtp": ("forwarding", "transport"), "forwarding": ("transport",), "transport": ("forwarding",)}
     for name in imports(path):
         parts = name.split(".")
         if layer == "root" or parts[0] != "sfu" or len(parts) < 2:
             continue
         assert parts[1] not in forbidden[layer], f"{path} imports {name}"
-        assert parts[1] in (*SFU_LAYERS, "values"), f"{path} imports {name}"
+        assert parts[1] in (*SFU_LAYERS, "values", "faults"), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,10 @@ class Endpoint(Protocol):
         """Take one DTLS datagram."""
         ...
 
+    def crashed(self, error: Exception) -> None:
+        """End: handling what came has failed, by a bug of ours. Never raises."""
+        ...
+
     def handle_srtp(self, datagrams: Sequence[bytes], now: float) -> None:
         """Take SRTP and SRTCP datagrams, as they came."""
         ...

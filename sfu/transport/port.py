@@ -8,6 +8,8 @@ import errno
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from sfu.faults import Faults
+
 from .dtls import PacketBuffer
 from .fanout import Fanout
 from .ice import StunError, request_ufrag
@@ -37,6 +39,7 @@ class MediaPort:
     def __init__(self) -> None:
         self.number = 0
         self.drops: Counter[str] = Counter()
+        self.faults = Faults()
         self.buffer = PacketBuffer()
         self.fanout = Fanout(self.drops) if Fanout.available() else None
         self.before_flush: Callable[[], None] | None = None
@@ -105,28 +108,34 @@ class MediaPort:
         """Hand what came on a proven path to its peer, told apart by its first byte (RFC 7983)."""
         first = data[0] if data else 255
         endpoint = path.endpoint
-        if first < 4 or endpoint is None:
-            self._handle_check(path, data, now)
-        elif 128 <= first <= 191:
-            endpoint.handle_srtp([data], now)
-        elif 20 <= first <= 63:
-            endpoint.handle_dtls(data)
-        else:
-            self.drops["unknown_protocol"] += 1
+        try:
+            if first < 4 or endpoint is None:
+                self._handle_check(path, data, now)
+            elif 128 <= first <= 191:
+                endpoint.handle_srtp([data], now)
+            elif 20 <= first <= 63:
+                endpoint.handle_dtls(data)
+            else:
+                self.drops["unknown_protocol"] += 1
+        except Exception as exc:  # noqa: BLE001  what one peer sends must not cost the others their datagrams
+            self._failed(path, exc)
 
     def dispatch_media(self, path: Path, datagrams: Sequence[bytes], now: float) -> None:
         """Hand SRTP and SRTCP that came on a path in one turn to its peer."""
         if path.endpoint is None:
             self.drops["unknown_address"] += len(datagrams)  # the path was given up in this very turn
         else:
-            path.endpoint.handle_srtp(datagrams, now)
+            path.endpoint.handle_srtp(datagrams, now)  # raises nothing: it ends its peer by itself
 
     def dispatch_unknown(self, path: Path, data: bytes, now: float) -> None:
         """Look at what came from an address that has not proved itself: only a connectivity check can change that."""
-        if data and data[0] < 4:
-            self._handle_check(path, data, now)
-        else:
+        if not data or data[0] >= 4:
             self.drops["unknown_address"] += 1
+            return
+        try:
+            self._handle_check(path, data, now)
+        except Exception as exc:  # noqa: BLE001  as above
+            self._failed(path, exc)
 
     def begin_turn(self) -> None:
         """Note that datagrams are being read: what they give rise to is sent by `end_turn`."""
@@ -153,12 +162,22 @@ class MediaPort:
             self.before_flush()
         pending, self._pending = self._pending, []
         for path in pending:
-            path.flush()
+            try:
+                path.flush()
+            except Exception as exc:  # noqa: BLE001  the other paths would never be flushed again
+                self._failed(path, exc)
 
     def _forget_ufrags(self, endpoint: Endpoint) -> None:
         for ufrag in endpoint.ice.local_ufrags:
             if self._endpoints.get(ufrag) is endpoint:
                 del self._endpoints[ufrag]
+
+    def _failed(self, path: Path, error: Exception) -> None:
+        """End the peer at whose datagram we failed; there may be none yet."""
+        if path.endpoint is None:
+            self.faults.report("datagram_failed", error)
+        else:
+            path.endpoint.crashed(error)
 
     def _flush_later(self) -> None:
         self._flush_handle = None

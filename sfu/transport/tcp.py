@@ -77,26 +77,28 @@ class TcpPath(asyncio.Protocol):
         port = self._port
         position = 0
         port.begin_turn()
-        while len(buffer) - position >= 2:
-            (length,) = _LENGTH.unpack_from(buffer, position)
-            if length > MAX_FRAME_BYTES:
-                self._give_up("tcp_frame_too_long")
-                break
-            end = position + 2 + length
-            if len(buffer) < end:
-                break
-            frame = bytes(buffer[position + 2 : end])
-            position = end
-            if self.endpoint is None:
-                self._unproved_frames += 1
-                if self._unproved_frames > MAX_UNPROVED_FRAMES:
-                    self._give_up("tcp_unproved")
+        try:
+            while len(buffer) - position >= 2:
+                (length,) = _LENGTH.unpack_from(buffer, position)
+                if length > MAX_FRAME_BYTES:
+                    self._give_up("tcp_frame_too_long")
                     break
-                port.dispatch_unknown(self, frame, time.monotonic())
-            else:
-                port.dispatch(self, frame, time.monotonic())
-        del buffer[:position]
-        port.end_turn()
+                end = position + 2 + length
+                if len(buffer) < end:
+                    break
+                frame = bytes(buffer[position + 2 : end])
+                position = end
+                if self.endpoint is None:
+                    self._unproved_frames += 1
+                    if self._unproved_frames > MAX_UNPROVED_FRAMES:
+                        self._give_up("tcp_unproved")
+                        break
+                    port.dispatch_unknown(self, frame, time.monotonic())
+                else:
+                    port.dispatch(self, frame, time.monotonic())
+            del buffer[:position]
+        finally:
+            port.end_turn()
 
     def send(self, data: bytes) -> None:
         """Send one datagram that is not media."""

@@ -140,10 +140,12 @@ class UdpSocket:
         except OSError as exc:
             # An ICMP error of an earlier send; it says nothing about the next datagram.
             self.port.drops[f"receive_{errno.errorcode.get(exc.errno or 0, 'error')}"] += 1
-        now = time.monotonic()
-        for path, datagrams in media.items():
-            self.port.dispatch_media(path, datagrams, now)
-        self.port.end_turn()
+        try:
+            now = time.monotonic()
+            for path, datagrams in media.items():
+                self.port.dispatch_media(path, datagrams, now)
+        finally:
+            self.port.end_turn()
 
     def _read(self, media: dict[UdpPath, list[bytes]]) -> None:
         """Read what has come; what is media is put into `media`, by path, the rest is dispatched.

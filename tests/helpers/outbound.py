@@ -69,6 +69,9 @@ class NotingPeer:
         self.sent += taken
         return len(taken)
 
+    def crashed(self, error: Exception) -> None:
+        raise error
+
     def numbers(self) -> list[int]:
         """Return the sequence numbers of what was sent."""
         return [parse_header(packet).sequence_number for packet in self.sent]
