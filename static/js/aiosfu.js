@@ -10,7 +10,7 @@
  *     await viewer.watch();
  */
 
-export { randomClientId } from "./address.js";
+export { clientIdOf, randomClientId } from "./address.js";
 export { Connection } from "./connection.js";
 export { ConnectionClosedError, isRefusal, RequestTimeoutError, ServerError } from "./errors.js";
 export { Feed } from "./feed.js";

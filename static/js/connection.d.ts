@@ -12,7 +12,8 @@ export type ConnectionOptions = {
      */
     server?: string;
     /**
-     * 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; a random one when left out
+     * 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; when left out, the one that the token is for (its `sub`
+     * claim), or else a random one
      */
     clientId?: string;
     /**
@@ -69,10 +70,6 @@ export type OwnEvents = {
     peerconnection: PeerConnectionMade;
 };
 export type ConnectionEvents = OwnEvents & import("./protocol.js").ServerEvents;
-export type PendingRequest = {
-    resolve: (data: any) => void;
-    reject: (error: unknown) => void;
-};
 /**
  * @typedef {import("./protocol.js").Role} Role
  * @typedef {import("./protocol.js").Welcome} Welcome
@@ -84,7 +81,8 @@ export type PendingRequest = {
  * @typedef {object} ConnectionOptions
  * @property {Role} role
  * @property {string} [server] `ws://host:port` or `http://host:port`; where this module came from when left out
- * @property {string} [clientId] 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; a random one when left out
+ * @property {string} [clientId] 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; when left out, the one that the token is for (its `sub`
+ *   claim), or else a random one
  * @property {Token} [token] not needed where the server has auth off
  * @property {AbortSignal} [signal] closes the connection for good when it aborts
  * @typedef {{direction: "in" | "out", event: string, data: any, id?: string | number}} Traffic
@@ -99,10 +97,6 @@ export type PendingRequest = {
  * @property {Traffic} traffic every message both ways, without its secrets; for inspecting
  * @property {PeerConnectionMade} peerconnection media is about to be negotiated; for inspecting
  * @typedef {OwnEvents & import("./protocol.js").ServerEvents} ConnectionEvents
- *
- * @typedef {object} PendingRequest
- * @property {(data: any) => void} resolve
- * @property {(error: unknown) => void} reject
  */
 /**
  * Keep one session with the server going over one WebSocket after another, and speak the protocol's envelope.

@@ -2,16 +2,22 @@
 /** The signalling connection: one WebSocket, requests with replies, reconnection and resume. No DOM, no media. */
 
 import { abortable, withResolvers } from "./abort.js";
-import { randomClientId, socketUrl } from "./address.js";
+import { clientIdOf, randomClientId, socketUrl } from "./address.js";
 import { Backoff } from "./backoff.js";
 import { ConnectionClosedError, RequestTimeoutError, ServerError } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { CLOSE_GOING_AWAY, CLOSE_GOODBYE, CLOSE_ID_IN_USE, FATAL_CLOSE_CODES, withoutSecrets } from "./protocol.js";
+import { Requests } from "./requests.js";
 import { Unacknowledged } from "./unacknowledged.js";
 
 /** From opening the socket to `welcome`; a reachable server answers in one round trip. */
 const WELCOME_TIMEOUT_MS = 10_000;
+/** A server that asks for a token waits some seconds for it, and says nothing meanwhile. One that has not spoken for so long
+ * is shown that we have none, so that it refuses at once: the person is told in a second what is missing. */
+const NO_TOKEN_AFTER_MS = 400;
+/** What it is shown then; no server's token. */
+const NO_TOKEN = "none";
 /** From a request to its reply. Answering an offer is the slowest and takes tens of milliseconds. */
 const REQUEST_TIMEOUT_MS = 15_000;
 /** Requests in flight at once; more means that the server has stopped answering. */
@@ -34,7 +40,8 @@ const STABLE_MS = 5_000;
  * @typedef {object} ConnectionOptions
  * @property {Role} role
  * @property {string} [server] `ws://host:port` or `http://host:port`; where this module came from when left out
- * @property {string} [clientId] 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; a random one when left out
+ * @property {string} [clientId] 1 to 64 of `A-Z a-z 0-9 . _ ~ -`; when left out, the one that the token is for (its `sub`
+ *   claim), or else a random one
  * @property {Token} [token] not needed where the server has auth off
  * @property {AbortSignal} [signal] closes the connection for good when it aborts
  * @typedef {{direction: "in" | "out", event: string, data: any, id?: string | number}} Traffic
@@ -49,10 +56,6 @@ const STABLE_MS = 5_000;
  * @property {Traffic} traffic every message both ways, without its secrets; for inspecting
  * @property {PeerConnectionMade} peerconnection media is about to be negotiated; for inspecting
  * @typedef {OwnEvents & import("./protocol.js").ServerEvents} ConnectionEvents
- *
- * @typedef {object} PendingRequest
- * @property {(data: any) => void} resolve
- * @property {(error: unknown) => void} reject
  */
 
 /**
@@ -68,7 +71,7 @@ export class Connection extends Emitter {
   /** @type {string | null} the session's secret, for taking it over; null while there is none */ #resume = null;
   #isResuming = false; // from an attempt to resume until the message after `welcome` tells whether it was granted
   /** @type {Error | null} the last refusal before a close */ #refusal = null;
-  /** @type {Map<number, PendingRequest>} outlive a socket whose session may be resumed */ #pending = new Map();
+  #requests = new Requests();
   /** @type {ReturnType<typeof withResolvers<Welcome>> | null} */ #opening = null;
   /** @type {any} the attempt's deadline, or the pause before the next */ #timer = null;
   #heartbeat = new Heartbeat(
@@ -84,6 +87,8 @@ export class Connection extends Emitter {
   #openedAt = 0;
   #nextId = 1;
   #newIds = 0;
+  #isIdRandom = false; // whether another id would do as well
+  #hasToken = false;
   /** @type {AbortController | null} the listeners on the world outside, while not closed */ #outside = null;
   #options;
   #clientId;
@@ -190,25 +195,18 @@ export class Connection extends Emitter {
    */
   async request(event, data = {}, { signal, timeoutMs = REQUEST_TIMEOUT_MS } = {}) {
     signal?.throwIfAborted();
-    if (this.#pending.size >= MAX_PENDING_REQUESTS) {
+    if (this.#requests.size >= MAX_PENDING_REQUESTS) {
       throw new ConnectionClosedError(`Cannot send ${event}: ${MAX_PENDING_REQUESTS} requests are unanswered.`);
     }
     const id = this.send(event, data);
-    const reply = this.#expect(id);
-    const timer = setTimeout(() => this.#settle(id)?.reject(new RequestTimeoutError(event, timeoutMs)), timeoutMs);
+    const reply = this.#requests.expect(id);
+    const timer = setTimeout(() => this.#requests.reject(id, new RequestTimeoutError(event, timeoutMs)), timeoutMs);
     try {
       return await abortable(reply, signal);
     } finally {
       clearTimeout(timer);
-      this.#pending.delete(id);
+      this.#requests.forget(id);
     }
-  }
-
-  /** @param {number} id @returns {Promise<any>} */
-  #expect(id) {
-    const { promise, resolve, reject } = withResolvers();
-    this.#pending.set(id, { resolve, reject });
-    return promise;
   }
 
   async #connect() {
@@ -228,6 +226,7 @@ export class Connection extends Emitter {
       return;
     }
     if (attempt !== this.#attempt) return;
+    this.#identify(secret);
     const url = socketUrl(server, role, this.#clientId);
     this.#isResuming = this.#resume !== null;
     if (this.#resume !== null) {
@@ -236,9 +235,24 @@ export class Connection extends Emitter {
     }
     const socket = new WebSocket(url);
     this.#socket = socket;
-    socket.onopen = () => secret && socket.send(JSON.stringify({ event: "auth", data: { token: secret } }));
+    const showToken = () => socket.send(JSON.stringify({ event: "auth", data: { token: secret || NO_TOKEN } }));
+    socket.onopen = () => (secret ? showToken() : setTimeout(() => this.#isUnheard(socket) && showToken(), NO_TOKEN_AFTER_MS));
     socket.onmessage = (message) => this.#receive(socket, message.data);
     socket.onclose = (close) => this.#closed(socket, close.code);
+  }
+
+  /** @param {string | undefined} token */
+  #identify(token) {
+    this.#hasToken = Boolean(token);
+    if (this.#options.clientId) return;
+    const own = token ? clientIdOf(token) : null;
+    this.#isIdRandom = own === null;
+    if (own !== null) this.#clientId = own;
+  }
+
+  /** @param {WebSocket} socket @returns {boolean} whether it is open and the server has said nothing yet */
+  #isUnheard(socket) {
+    return socket === this.#socket && this.#welcome === null && socket.readyState === WebSocket.OPEN;
   }
 
   /** @param {WebSocket} socket @param {unknown} text */
@@ -277,14 +291,7 @@ export class Connection extends Emitter {
     if (this.#pings.delete(id)) return;
     if (event === "server_draining") this.#isDraining = true;
     if (event === "error") this.#failed(data, id);
-    else if (!this.#resolve(id, data)) emit(this, /** @type {any} */ (event), data);
-  }
-
-  /** @param {unknown} id @param {any} data @returns {boolean} whether a request was waiting for it */
-  #resolve(id, data) {
-    const request = this.#settle(id);
-    request?.resolve(data);
-    return request !== undefined;
+    else if (!this.#requests.resolve(id, data)) emit(this, /** @type {any} */ (event), data);
   }
 
   /** @param {Welcome} welcome */
@@ -347,19 +354,13 @@ export class Connection extends Emitter {
 
   /** @param {any} data @param {string | number | undefined} id */
   #failed(data, id) {
-    const error = new ServerError({ ...data, id });
-    const request = this.#settle(id);
-    if (request) request.reject(error);
-    else if (!this.#welcome) this.#refusal = error; // reported when the close says whether it is final
+    const isTokenMissing = data.code === "unauthorized" && !this.#hasToken && !this.#welcome;
+    const message = isTokenMissing ? "The server asks for a token, and there is none." : data.message;
+    const error = new ServerError({ ...data, id, message });
+    if (this.#requests.reject(id, error)) return;
+    if (!this.#welcome) this.#refusal = error; // reported when the close says whether it is final
     // A server that asks for no token, or is older than this way to give one, needs none from us.
     else if (error.event !== "auth") emit(this, "error", error);
-  }
-
-  /** @param {unknown} id */
-  #settle(id) {
-    const request = this.#pending.get(/** @type {number} */ (id));
-    this.#pending.delete(/** @type {number} */ (id));
-    return request;
   }
 
   /** @param {WebSocket | null} socket @param {number} code */
@@ -378,7 +379,7 @@ export class Connection extends Emitter {
       const error = this.#refusal ?? new ConnectionClosedError(message);
       this.#forgetSession(error);
       this.#finish(error);
-    } else if (code === CLOSE_ID_IN_USE && !this.#options.clientId && this.#newIds < MAX_NEW_IDS) {
+    } else if (code === CLOSE_ID_IN_USE && this.#isIdRandom && this.#newIds < MAX_NEW_IDS) {
       this.#newIds += 1;
       this.#clientId = randomClientId(this.#options.role);
       this.#connect();
@@ -420,9 +421,7 @@ export class Connection extends Emitter {
     this.#received = 0;
     this.#unacknowledged = new Unacknowledged();
     this.#pings.clear();
-    const requests = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const request of requests) request.reject(reason);
+    this.#requests.rejectAll(reason);
   }
 
   /** Hear of changes of the network while we are not closed. */

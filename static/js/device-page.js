@@ -1,7 +1,7 @@
 // @ts-check
 /** The device page: preview, settings, going online, and an unmistakable sign of being watched. */
 
-import { Publisher, randomClientId } from "./aiosfu.js";
+import { clientIdOf, Publisher, randomClientId } from "./aiosfu.js";
 import { Capture, listDevices } from "./capture.js";
 import { LevelMeter } from "./device-level-meter.js";
 import { clearRefusal, clearServerNotices, explainRefusal, showRefusal } from "./device-notices.js";
@@ -383,7 +383,8 @@ addEventListener("pagehide", goOffline);
 setInterval(refresh, REFRESH_INTERVAL_MS);
 
 form.elements.codec.append(...sendableCodecs().map(({ id, label }) => new Option(label, id)));
-settings.name = cleanName(options.get("name") ?? settings.name) || freshName();
+// Under a token there is one name that the server accepts.
+settings.name = cleanName(options.get("name") ?? clientIdOf(options.get("token") ?? "") ?? settings.name) || freshName();
 nameInput.value = settings.name;
 showSettings();
 const insecure = insecureContextMessage(location);

@@ -5,15 +5,19 @@ export type StartListening = import("./protocol.js").StartListening;
  * @typedef {import("./protocol.js").DeviceInfo} DeviceInfo
  * @typedef {import("./protocol.js").StartListening} StartListening
  */
-/** The devices by their ids. Pure: it sends nothing and tells nobody. */
+/** The devices by their ids. It tells of changes once for all that come together: a fleet may come online at one stroke. */
 export declare class DeviceList {
     #private;
+    /** @param {() => void} changed */
+    constructor(changed: () => void);
     /** All of them by name. */
     get all(): import("./protocol.js").DeviceInfo[];
     /** @param {string} device @returns {DeviceInfo | undefined} */
     get(device: string): DeviceInfo | undefined;
     /** Take a whole list in place of what was known. @param {DeviceInfo[]} devices */
     replace(devices: DeviceInfo[]): void;
+    /** Know of none any more; this is told to nobody. */
+    forget(): void;
     /** @param {string} device */
     online(device: string): void;
     /** @param {string} device */

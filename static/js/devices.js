@@ -9,9 +9,16 @@ const MAX_DEVICES = 20_000;
  * @typedef {import("./protocol.js").StartListening} StartListening
  */
 
-/** The devices by their ids. Pure: it sends nothing and tells nobody. */
+/** The devices by their ids. It tells of changes once for all that come together: a fleet may come online at one stroke. */
 export class DeviceList {
   /** @type {Map<string, DeviceInfo>} */ #devices = new Map();
+  #isToBeTold = false;
+  #changed;
+
+  /** @param {() => void} changed */
+  constructor(changed) {
+    this.#changed = changed;
+  }
 
   /** All of them by name. */
   get all() {
@@ -26,6 +33,12 @@ export class DeviceList {
   /** Take a whole list in place of what was known. @param {DeviceInfo[]} devices */
   replace(devices) {
     this.#devices = new Map(devices.slice(0, MAX_DEVICES).map((info) => [info.device, info]));
+    this.#tell();
+  }
+
+  /** Know of none any more; this is told to nobody. */
+  forget() {
+    this.#devices.clear();
   }
 
   /** @param {string} device */
@@ -35,7 +48,7 @@ export class DeviceList {
 
   /** @param {string} device */
   offline(device) {
-    this.#devices.delete(device);
+    if (this.#devices.delete(device)) this.#tell();
   }
 
   /** @param {string[]} devices */
@@ -64,6 +77,17 @@ export class DeviceList {
 
   /** @param {DeviceInfo} info */
   #set(info) {
-    if (this.#devices.size < MAX_DEVICES || this.#devices.has(info.device)) this.#devices.set(info.device, info);
+    if (this.#devices.size >= MAX_DEVICES && !this.#devices.has(info.device)) return;
+    this.#devices.set(info.device, info);
+    this.#tell();
+  }
+
+  #tell() {
+    if (this.#isToBeTold) return;
+    this.#isToBeTold = true;
+    setTimeout(() => {
+      this.#isToBeTold = false;
+      this.#changed();
+    }, 0);
   }
 }

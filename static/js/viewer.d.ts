@@ -132,6 +132,13 @@ export declare class Viewer extends Emitter<ViewerEvents> {
         signal?: AbortSignal;
     }): Promise<Invited | null>;
     /**
+     * Take invitations back: these devices are not invited again by ourselves, and what they send is not received.
+     * Their cameras rest while nobody receives them, and stop when the room is left. Where all are invited they stay so,
+     * and `choose` is asked of what they send next.
+     * @param {string[]} devices
+     */
+    uninvite(devices: string[]): void;
+    /**
      * Ask the server who is online. `devices` is kept up to date without it.
      * @param {{signal?: AbortSignal}} [options]
      * @returns {Promise<DeviceInfo[]>}

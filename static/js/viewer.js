@@ -7,6 +7,7 @@ import { DeviceList } from "./devices.js";
 import { isClosed, isRefusal } from "./errors.js";
 import { emit, Emitter, on } from "./events.js";
 import { Feed } from "./feed.js";
+import { Invitees } from "./invitees.js";
 import { LostFeeds } from "./lost-feeds.js";
 import { Publication } from "./publication.js";
 
@@ -57,12 +58,12 @@ const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
 export class Viewer extends Emitter {
   /** @type {Map<number, Feed>} in our room now */ #feeds = new Map();
   #lost = new LostFeeds((feed) => this.#endFeed(feed, feed.reason ?? "disconnected"));
-  #devices = new DeviceList();
+  #devices = new DeviceList(() => emit(this, "devices", this.devices));
   /** @type {number | null} our room; null while there is none */ #room = null;
   /** @type {Publication | null} what we send ourselves, in a two-way call */ #publication = null;
   /** @type {ViewerState} */ #state = "idle";
   /** @type {any} until the next invitation, or the next attempt at a room */ #timer = null;
-  /** @type {Set<string> | null} whom to invite again by ourselves; null is everybody */ #invitees;
+  #invitees;
   #roomBackoff = new Backoff();
   #turn = 0; // counts sessions, so that a room made for an earlier one is recognised
   #foreignRoom; // somebody else's room that we are to enter; null is none
@@ -71,7 +72,6 @@ export class Viewer extends Emitter {
   #wasInRoom = false;
   #autoInvite = true;
   #hasPresence = false;
-  #isDevicesTold = true;
   #options;
   #connection;
   #link;
@@ -80,7 +80,7 @@ export class Viewer extends Emitter {
   constructor(options = {}) {
     super();
     this.#options = options;
-    this.#invitees = options.devices ? new Set(options.devices) : null;
+    this.#invitees = new Invitees(options.devices);
     this.#foreignRoom = options.room ?? null;
     const { server, clientId, token } = options;
     this.#connection = new Connection({ server, clientId, token, role: "WEB" });
@@ -120,7 +120,7 @@ export class Viewer extends Emitter {
 
   /** Whether devices are invited again by themselves; not after one was switched off over there, until `invite()`. */
   get isInviting() {
-    return this.#room !== null && this.#autoInvite && this.#invitees?.size !== 0;
+    return this.#room !== null && this.#autoInvite && !this.#invitees.isNobody;
   }
 
   /** The connection underneath, for events that this class does not use. */
@@ -151,14 +151,14 @@ export class Viewer extends Emitter {
   stop() {
     if (!this.#wanted) return;
     this.#wanted = false;
-    this.#invitees = this.#options.devices ? new Set(this.#options.devices) : null;
+    this.#invitees.reset();
     this.#turn += 1;
     clearTimeout(this.#timer);
     if (this.#room !== null && this.#connection.state === "open") this.#connection.send("leave");
     this.#room = null;
     this.unpublish();
     for (const feed of this.feeds) this.#endFeed(feed, "stopped");
-    this.#devices.replace([]);
+    this.#devices.forget();
     this.#connection.close();
     this.#wasInRoom = false;
     this.#updateState();
@@ -174,11 +174,10 @@ export class Viewer extends Emitter {
   async invite(devices, { signal } = {}) {
     clearTimeout(this.#timer);
     this.#autoInvite = true;
-    if (devices === null) this.#invitees = null;
-    else devices?.forEach((device) => this.#invitees?.add(device));
+    if (devices !== undefined) this.#invitees.add(devices);
     const room = this.#room;
     if (room === null) return null;
-    const named = devices ?? (this.#invitees && [...this.#invitees]);
+    const named = devices ?? this.#invitees.names;
     if (named?.length === 0) return null;
     let pause = this.#hasPresence ? INVITED_INTERVAL_MS : INVITE_INTERVAL_MS;
     try {
@@ -187,12 +186,22 @@ export class Viewer extends Emitter {
       if (room !== this.#room) return null;
       if (invited.invited.length > 0) pause = INVITED_INTERVAL_MS;
       this.#devices.invited(invited.invited);
-      this.#tellDevices();
       emit(this, "invited", invited);
       return invited;
     } finally {
       this.#inviteLater(pause);
     }
+  }
+
+  /**
+   * Take invitations back: these devices are not invited again by ourselves, and what they send is not received.
+   * Their cameras rest while nobody receives them, and stop when the room is left. Where all are invited they stay so,
+   * and `choose` is asked of what they send next.
+   * @param {string[]} devices
+   */
+  uninvite(devices) {
+    this.#invitees.remove(devices);
+    for (const feed of this.feeds) if (feed.device !== null && devices.includes(feed.device)) feed.stop();
   }
 
   /**
@@ -204,7 +213,6 @@ export class Viewer extends Emitter {
     const { devices } = await this.#connection.request("list_devices", {}, { signal });
     this.#hasPresence = true;
     this.#devices.replace(devices);
-    this.#tellDevices();
     return this.devices;
   }
 
@@ -245,7 +253,7 @@ export class Viewer extends Emitter {
     on(connection, "offer_to_subscriber", (data) => this.#feeds.get(data.feed)?.offered(data.sdp));
     on(connection, "connection_lost", (data) => data.typ === "sub" && this.#feeds.get(data.feed)?.connectionLost());
     on(connection, "device_online", (data) => this.#deviceOnline(data.device));
-    on(connection, "device_offline", (data) => this.#changeDevices(() => this.#devices.offline(data.device)));
+    on(connection, "device_offline", (data) => this.#devices.offline(data.device));
     on(connection, "tracks_changed", (data) => this.#feeds.get(data.feed)?.announced(data));
     on(connection, "devices_unavailable", (data) => this.#uninvited(data.devices));
   }
@@ -315,31 +323,15 @@ export class Viewer extends Emitter {
 
   /** @param {string} device */
   #deviceOnline(device) {
-    this.#changeDevices(() => this.#devices.online(device));
+    this.#devices.online(device);
     // Whoever is wanted by name is not covered by the standing invitation.
-    if (this.#room !== null && this.#invitees?.has(device)) this.#guard(this.invite([device]));
+    if (this.#room !== null && this.#invitees.includes(device)) this.#guard(this.invite([device]));
   }
 
   /** @param {string[]} devices */
   #uninvited(devices) {
-    this.#changeDevices(() => this.#devices.uninvited(devices));
+    this.#devices.uninvited(devices);
     emit(this, "uninvited", { devices });
-  }
-
-  /** @param {() => void} change */
-  #changeDevices(change) {
-    change();
-    this.#tellDevices();
-  }
-
-  /** Tell of changes once for all that come together: a fleet may come online at one stroke. */
-  #tellDevices() {
-    if (!this.#isDevicesTold) return;
-    this.#isDevicesTold = false;
-    setTimeout(() => {
-      this.#isDevicesTold = true;
-      emit(this, "devices", this.devices);
-    }, 0);
   }
 
   // --- feeds -----------------------------------------------------------------------------------------------------
@@ -347,7 +339,7 @@ export class Viewer extends Emitter {
   /** @param {StartListening} data */
   #announced(data) {
     if (!Number.isInteger(data.feed) || this.#room === null) return;
-    this.#changeDevices(() => this.#devices.streaming(data));
+    this.#devices.streaming(data);
     const known = this.#feeds.get(data.feed);
     if (known) {
       known.announced(data);
@@ -381,7 +373,7 @@ export class Viewer extends Emitter {
   /** @param {import("./protocol.js").StopListening} data */
   #feedStopped(data) {
     const feed = this.#feeds.get(data.feed);
-    this.#changeDevices(() => this.#devices.stopped(data.device));
+    this.#devices.stopped(data.device);
     if (!feed) return;
     const reason = data.reason ?? "unpublished";
     // Somebody pressed stop over there. Asking again unasked would switch their camera back on.

@@ -107,7 +107,8 @@ export class Watching {
     this.#wanted.delete(device);
     this.#dismissed.add(device);
     this.asked.delete(device);
-    this.viewer.feeds.find((feed) => (feed.device ?? keyOf(feed)) === device)?.stop();
+    this.viewer.uninvite([device]);
+    this.viewer.feeds.find((feed) => keyOf(feed) === device)?.stop();
     this.#removeTile(device);
     // The cameras that are left to us go on otherwise, although nobody looks at them.
     if (!this.#isAll && !this.#isRoom && this.#wanted.size === 0) this.stop();

@@ -279,6 +279,7 @@ export class AndruavStream extends Emitter {
     if (party?.talks.length === 0) {
       party.detach();
       this.#parties.delete(talk.number);
+      this.#viewer?.uninvite([talk.number]);
       this.#orphans.delete(talk.number); // to the end of the line
       this.#orphans.set(talk.number, talk.onOrphanDisconnect);
       const [oldest] = this.#orphans.keys();
