@@ -46,7 +46,7 @@ const ENDED = {
   disconnected: { title: "Lost", text: "Waiting for the camera to come back." },
   replaced: { title: "One moment", text: "The camera is starting again." },
   reconnected: { title: "One moment", text: "Asking the camera again." },
-  shutdown: { title: "Lost", text: "The server is shutting down." },
+  shutdown: { title: "Lost", text: "The server went away. Waiting for it to come back." },
 };
 
 /**
