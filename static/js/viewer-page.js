@@ -11,7 +11,7 @@ import { recall, remember } from "./preferences.js";
 import { enableShortcuts } from "./shortcuts.js";
 import { TileMenu } from "./tile-menu.js";
 import { clearNotices, copyText, enableCopying, find, setText, showNotice, showStatus } from "./ui.js";
-import { Wall } from "./wall.js";
+import { byName, Wall } from "./wall.js";
 import { Watching } from "./watching.js";
 
 /** Each tile's numbers once a second, one tile after the other: slower feels dead, faster cannot be read. */
@@ -171,7 +171,7 @@ const TILE_WORDS = {
 /** @returns {import("./device-list.js").Row[]} */
 function rows() {
   const online = new Map(viewer.devices.map((info) => [info.device, info]));
-  const names = [...new Set([...online.keys(), ...watching.wanted])].sort();
+  const names = [...new Set([...online.keys(), ...watching.wanted])].sort(byName);
   return names.map((device) => {
     const tile = watching.tileOf(device);
     if (tile) {

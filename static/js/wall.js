@@ -62,6 +62,9 @@ function columnWidth(columns, width) {
   return Math.floor((width - GAP_PX * (columns - 1)) / columns);
 }
 
+/** "drone-2" before "drone-10". @type {(one: string, other: string) => number} */
+export const byName = new Intl.Collator("en", { numeric: true }).compare;
+
 /** @typedef {import("./tile.js").Tile} Tile */
 
 /** The tiles in their order. Elements are never moved: a video that is moved in the document stops. */
@@ -104,10 +107,12 @@ export class Wall {
     return this.#active ?? this.#spotlight ?? this.#tiles[0] ?? null;
   }
 
-  /** @param {Tile} tile */
+  /** Put it in its place by name, so that a camera is where it was yesterday. @param {Tile} tile */
   add(tile) {
-    this.#tiles.push(tile);
-    this.#element.append(tile.element);
+    const at = this.#tiles.findIndex((other) => byName(tile.name, other.name) < 0);
+    const next = at < 0 ? null : this.#tiles[at];
+    this.#tiles.splice(next ? at : this.#tiles.length, 0, tile);
+    this.#element.insertBefore(tile.element, next?.element ?? null);
     this.#observer.observe(tile.element);
     this.#arrange();
   }

@@ -242,7 +242,7 @@ async def take(states: list[State], directory: Path) -> None:
                 TokenAuthenticator(lambda: (secret_key(SECRET),), leeway_seconds=30, audience=None) if auth else None
             )
             running = running_server(check_tasks=False, authenticator=authenticator, auth_timeout=0.5)
-            async with running as server, cameras(server, devices, _view):
+            async with running as server, cameras(server, devices, _view if devices <= len(NAMES) else None):
                 for state in group:
                     await _take_one(chromium, server, state, directory)
 
@@ -259,6 +259,7 @@ async def _take_one(chromium: Chromium, server: RunningServer, state: State, dir
         watcher = await chromium.open(f"{server.http_url}/#all")
         await page.wait_for_selector("#device[data-state=live]", timeout=LIVE_MS)
         await page.bring_to_front()
+        await page.mouse.move(5, 5)  # off the button that it pressed
     if state.freeze:
         MOVING.clear()
     await change(page, state, server)
