@@ -13,9 +13,12 @@ IMPURE = {"asyncio", "socket", "selectors", "select", "time", "datetime", "threa
 """What pure code may not import: I/O, clocks, chance."""
 
 SIGNALING_ORDER = [
-    ("cli", "cli_token", "__main__"),
+    ("cli", "cli_config", "cli_token", "__main__"),
     ("app",),
+    ("config_text",),
+    ("config_sources",),
     ("config",),
+    ("config_types",),
     ("connect",),
     ("listener", "keyfiles", "notify"),
     ("session",),
@@ -33,7 +36,7 @@ SIGNALING_ORDER = [
     ("protocol", "schema"),
     ("inbound", "outbound"),
     ("codes",),
-    ("candidates", "frames", "limits", "logs", "origins", "outbox", "timers", "turn"),
+    ("candidates", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
 ]
 """A module imports from the lines below its own, or from its own line."""
 SIGNALING_PURE = (
