@@ -34,6 +34,20 @@ export class RequestTimeoutError extends Error {
   }
 }
 
+/** @typedef {{id: string | null, kind: "audio" | "video", codec: string | null}} UnplayableTrack `codec` such as `H264` */
+
+/** The browser has no decoder for some of what a device sends; the rest, if there is any, is received. */
+export class CodecError extends Error {
+  /** @param {UnplayableTrack[]} tracks */
+  constructor(tracks) {
+    const codecs = [...new Set(tracks.map(({ codec }) => codec ?? "an unknown codec"))].join(" and ");
+    super(`${tracks.length === 1 ? `The ${tracks[0].kind}` : "What the device sends"} is ${codecs}, which this browser cannot play.`);
+    this.name = "CodecError";
+    this.code = "no_common_codec";
+    this.tracks = tracks;
+  }
+}
+
 /**
  * Whether `error` is the server's refusal with this code.
  * @param {unknown} error

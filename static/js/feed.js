@@ -3,7 +3,7 @@
 
 import { abortable, until } from "./abort.js";
 import { Backoff } from "./backoff.js";
-import { isClosed, isRefusal } from "./errors.js";
+import { CodecError, isClosed, isRefusal } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Pauses } from "./pauses.js";
 import { Receiver } from "./receiver.js";
@@ -15,29 +15,13 @@ const DISCONNECTED_PATIENCE_MS = 4_000;
 const GONE = ["feed_not_found", "room_not_found", "not_in_room"];
 
 /**
- * `idle` while it is not received; `connecting` until media can flow; `live`; `lost` while it is down and may come back;
- * `ended` for good.
- * @typedef {"idle" | "connecting" | "live" | "lost" | "ended"} FeedState
+ * @typedef {import("./feed-types.js").FeedState} FeedState
+ * @typedef {import("./feed-types.js").FeedEvents} FeedEvents
+ * @typedef {import("./feed-types.js").FeedLink} FeedLink
+ * @typedef {import("./feed-types.js").ReceivedTrack} ReceivedTrack
  * @typedef {import("./protocol.js").Kind} Kind
  * @typedef {import("./protocol.js").TrackInfo} TrackInfo
  * @typedef {import("./protocol.js").StartListening} StartListening
- * @typedef {{id: string, kind: Kind, track: MediaStreamTrack}} ReceivedTrack
- *
- * @typedef {object} FeedEvents
- * @property {{state: FeedState, reason: string | null}} state
- * @property {ReceivedTrack} track a track was added to `stream`
- * @property {ReceivedTrack} trackremoved a track was taken out of `stream`
- * @property {TrackInfo[]} tracks what the device publishes has changed
- * @property {{paused: Kind[]}} paused
- * @property {{milliseconds: number}} firstframe the first picture (or sound, where there is no picture) is there
- * @property {Error} error this attempt to receive failed; another follows
- *
- * What a feed needs of its viewer.
- * @typedef {object} FeedLink
- * @property {import("./connection.js").Connection} connection
- * @property {() => number | null} room null while we are in none
- * @property {() => RTCIceServer[]} iceServers
- * @property {(feed: Feed) => void} gone the server no longer has it
  */
 
 /**
@@ -74,7 +58,7 @@ export class Feed extends Emitter {
     this.tracks = announced.tracks ?? [];
     /** All tracks received; fit for `video.srcObject`, and kept for the feed's whole life. */
     this.stream = new MediaStream();
-    /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected` or `stopped`. */
+    /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected`, `stopped` or `unplayable`. */
     this.reason = /** @type {string | null} */ (null);
   }
 
@@ -97,6 +81,11 @@ export class Feed extends Emitter {
     return [...this.#received.values()];
   }
 
+  /** What the device sends of the selected tracks and this browser has no decoder for. */
+  get unplayable() {
+    return this.#receiver?.unplayable ?? [];
+  }
+
   /** The connection underneath, to look at; null while there is none. Another one after each loss. */
   get peerConnection() {
     return this.#receiver?.pc ?? null;
@@ -106,7 +95,8 @@ export class Feed extends Emitter {
    * Receive it, until `stop()` or its end.
    * @param {{tracks?: string[] | null, signal?: AbortSignal}} [options] `tracks`: some of its tracks, by id; null or left
    *   out is all. The signal gives up waiting and stops.
-   * @returns {Promise<void>} resolves when it is live; rejects when it ends or is stopped first
+   * @returns {Promise<void>} resolves when it is live; rejects when it ends or is stopped first, and with a
+   *   `CodecError` when this browser can play none of it; that is tried again when the device sends something else
    */
   async receive({ tracks = null, signal } = {}) {
     signal?.throwIfAborted();
@@ -115,6 +105,7 @@ export class Feed extends Emitter {
     this.#selected = tracks;
     if (!this.#wanted || isOther) {
       const isChange = this.#wanted;
+      this.reason = null;
       this.#wanted = true;
       this.#setState("connecting");
       if (isChange) this.#startOver();
@@ -290,6 +281,12 @@ export class Feed extends Emitter {
       this.#link.gone(this);
       return;
     }
+    if (error instanceof CodecError) {
+      this.#askToStop();
+      this.park("unplayable");
+      emit(this, "error", error);
+      return;
+    }
     // "Already subscribed" is only the server not having noticed yet that our side of the media is gone.
     if (!isRefusal(error, "already_subscribed")) emit(this, "error", error);
     this.#startOver();
@@ -331,6 +328,7 @@ export class Feed extends Emitter {
       answer ??= await this.#newReceiver().answer(sdp);
       if (turn !== this.#turn) return;
       this.#link.connection.send("start_receiving", { sdp: answer, feed: this.id });
+      if (this.unplayable.length > 0) emit(this, "error", new CodecError(this.unplayable));
       this.#guard(this.#applyPause());
     });
     this.#answering = answering.catch(() => {});
@@ -425,6 +423,7 @@ export class Feed extends Emitter {
 
   #isLive() {
     if (!this.#wanted) throw new Error(`Feed ${this.id} stopped before it was live.`);
+    if (this.reason === "unplayable") throw new CodecError(this.unplayable);
     return this.#state === "live";
   }
 

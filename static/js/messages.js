@@ -58,6 +58,16 @@ export function endedMessageOf(reason) {
   return ENDED[reason ?? ""] ?? ENDED.disconnected;
 }
 
+/**
+ * Say that this browser has no decoder for what a camera sends.
+ * @param {string} codec such as `H264`
+ * @returns {Message}
+ */
+function unplayableMessageOf(codec) {
+  const text = `The camera sends ${codec}, which this browser cannot play. Another browser may, or choose VP8 on the camera.`;
+  return { title: "No picture in this browser", text };
+}
+
 /** What lies over a tile's picture, by its state; states that are not here leave the picture free.
  * @type {Record<string, (name: string) => Message>} */
 const COVERS = {
@@ -74,10 +84,13 @@ const COVERS = {
  * Say what lies over a tile's picture.
  * @param {string} state
  * @param {string} name
- * @param {string | null} reason why it is lost or has ended
+ * @param {Pick<import("./feed.js").Feed, "reason" | "unplayable"> | null} feed
  * @returns {Message | null} null where the picture speaks for itself
  */
-export function coverOf(state, name, reason) {
+export function coverOf(state, name, feed) {
+  const codec = feed?.unplayable.find(({ kind }) => kind === "video")?.codec;
+  if (codec && (state === "sound-only" || state === "unplayable")) return unplayableMessageOf(codec);
+  const reason = feed?.reason ?? null;
   if (state === "ended") return endedMessageOf(reason);
   if (state === "lost") return reason ? endedMessageOf(reason) : { title: "Connection lost", text: "Trying to get it back." };
   return COVERS[state]?.(name) ?? null;
@@ -110,6 +123,7 @@ const SPOKEN = {
   live: "is live",
   frozen: "is frozen",
   paused: "is paused",
+  unplayable: "cannot be played in this browser",
   lost: "is lost, waiting for it to come back",
   ended: "has stopped",
   unanswered: "does not answer",

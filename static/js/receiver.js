@@ -1,6 +1,7 @@
 // @ts-check
 /** One connection that receives: offers in, answers out, tracks by their publisher's ids. No protocol. */
 
+import { CodecError } from "./errors.js";
 import { mediaLines } from "./sdp.js";
 import { StatsMeter } from "./stats.js";
 
@@ -37,18 +38,23 @@ export class Receiver {
     };
   }
 
+  /** What is offered and this browser has no decoder for. @type {import("./errors.js").UnplayableTrack[]} */
+  unplayable = [];
+
   /** Milliseconds of `performance.now()` at the first picture (or sound, where there is no picture); null before. */
   firstFrameAt = /** @type {number | null} */ (null);
 
   /**
    * Take an offer, the first or a further one, and return the answer.
    * @param {string} sdp
-   * @returns {Promise<string>}
+   * @returns {Promise<string>} rejects with a `CodecError` where none of what is offered can be played
    */
   async answer(sdp) {
     await this.pc.setRemoteDescription({ type: "offer", sdp });
-    this.#compare(sdp);
-    await this.pc.setLocalDescription();
+    const answer = await this.pc.createAnswer();
+    this.#compare(sdp, answer.sdp ?? "");
+    if (this.unplayable.length > 0 && this.#received.size === 0) throw new CodecError(this.unplayable);
+    await this.pc.setLocalDescription(answer);
     return this.pc.localDescription?.sdp ?? "";
   }
 
@@ -73,13 +79,20 @@ export class Receiver {
     this.pc.close();
   }
 
-  /** @param {string} sdp the offer: what was there before and is not in it is gone */
-  #compare(sdp) {
+  /**
+   * @param {string} sdp the offer: what was there before and is not in it is gone
+   * @param {string} answer a line that it rejects is one that the browser can play nothing of
+   */
+  #compare(sdp, answer) {
     const offered = new Map(mediaLines(sdp).map((line) => [line.mid, line]));
+    const rejected = new Set(mediaLines(answer).flatMap(({ mid, isRejected }) => (isRejected ? [mid] : [])));
+    this.unplayable = [...offered.values()]
+      .filter(({ mid, sends }) => sends && rejected.has(mid))
+      .map(({ track, kind, codec }) => ({ id: track, kind: /** @type {"audio" | "video"} */ (kind), codec }));
     for (const { mid, receiver } of this.pc.getTransceivers()) {
       const line = mid === null ? undefined : offered.get(mid);
       if (mid === null || !line) continue;
-      const id = line.sends ? (line.track ?? receiver.track.id) : null;
+      const id = line.sends && !rejected.has(mid) ? (line.track ?? receiver.track.id) : null;
       const before = this.#received.get(mid);
       if (before?.id === id) continue;
       if (before) {

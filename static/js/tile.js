@@ -17,7 +17,7 @@ const IN_BAR = new Set(["sound", "fullscreen"]);
 /**
  * `asked`: the device has been invited; `absent`: it is not online; `unanswered`: it did not come. The rest has a feed.
  * @typedef {"asked" | "absent" | "unanswered" | "idle" | "connecting" | "starting" | "live" | "frozen" | "paused" | "lost" |
- *   "ended"} TileState
+ *   "unplayable" | "ended"} TileState
  *
  * What a tile needs of its page.
  * @typedef {object} TileHost
@@ -319,7 +319,7 @@ export class Tile {
   }
 
   #feedChanged() {
-    const state = this.#feed?.state ?? "idle";
+    const state = this.#feed?.reason === "unplayable" ? "unplayable" : (this.#feed?.state ?? "idle");
     if (state === "lost" || state === "ended") this.#liveness.lost(performance.now());
     if (state !== "live") this.#setState(state);
     else if (!this.isLive) {
@@ -391,7 +391,7 @@ export class Tile {
     const isSoundOnly = state === "live" && this.#isSoundOnly();
     if (this.element.dataset.state !== state) this.element.dataset.state = state;
     this.element.toggleAttribute("data-sound-only", isSoundOnly);
-    const words = coverOf(isSoundOnly ? "sound-only" : state, this.name, this.#feed?.reason ?? null);
+    const words = coverOf(isSoundOnly ? "sound-only" : state, this.name, this.#feed);
     cover.hidden = words === null;
     setText(title, words?.title ?? "");
     setText(text, words?.text ?? "");

@@ -1,6 +1,7 @@
 // @ts-check
 /** The viewer page: who is online, a wall of tiles, and words for every state. */
 
+import { CodecError } from "./aiosfu.js";
 import { Announcer } from "./announcer.js";
 import { readLink, writeLink } from "./deep-link.js";
 import { DeviceListView } from "./device-list.js";
@@ -116,6 +117,7 @@ function statusOf() {
       if (live > 0) return ["live", cameras(live, "live") + (frozen > 0 ? `, ${frozen} frozen` : "")];
       if (frozen > 0) return ["busy", cameras(frozen, "frozen")];
       if (count("paused") > 0) return ["idle", "Paused"];
+      if (count("unplayable") > 0) return ["bad", "No picture"];
       if (watching.isWatching) return ["busy", viewer.state === "watching" ? "Connecting" : "Waiting"];
       return ["good", online === 0 ? "Ready" : cameras(online, "online")];
   }
@@ -165,6 +167,7 @@ const TILE_WORDS = {
   frozen: ["trouble", "Frozen"],
   paused: ["paused", "Paused"],
   lost: ["trouble", "Lost"],
+  unplayable: ["trouble", "Cannot be played here"],
   ended: ["offline", "Stopped"],
 };
 
@@ -300,7 +303,9 @@ enableShortcuts(wall, [
   { key: "Escape", help: "Back to the grid", run: () => (isListOpen ? showList(false) : setSpotlight(null)) },
 ]);
 
-viewer.addEventListener("error", ({ detail }) => showNotice(messageOf(detail)));
+viewer.addEventListener("error", ({ detail }) => {
+  if (!(detail instanceof CodecError)) showNotice(messageOf(detail)); // that the camera's tile says, with the codec
+});
 viewer.addEventListener("state", ({ detail: { error } }) => {
   if (error) showNotice(messageOf(error));
   else if (viewer.state === "watching") clearNotices();
