@@ -10,7 +10,7 @@
  */
 export { clientIdOf, randomClientId } from "./address.js";
 export { Connection } from "./connection.js";
-export { ConnectionClosedError, isRefusal, RequestTimeoutError, ServerError } from "./errors.js";
+export { CodecError, ConnectionClosedError, isRefusal, RequestTimeoutError, ServerError } from "./errors.js";
 export { Feed } from "./feed.js";
 export { Publication } from "./publication.js";
 export { Publisher } from "./publisher.js";

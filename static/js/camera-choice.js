@@ -1,7 +1,7 @@
 // @ts-check
 /** Which of a device's several cameras to receive. Pure. */
 
-/** @typedef {import("./feed.js").TrackInfo} TrackInfo */
+/** @typedef {import("./protocol.js").TrackInfo} TrackInfo */
 
 /**
  * @param {TrackInfo[]} videos at least one

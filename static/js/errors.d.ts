@@ -25,6 +25,19 @@ export declare class RequestTimeoutError extends Error {
     /** @param {string} event @param {number} milliseconds */
     constructor(event: string, milliseconds: number);
 }
+export type UnplayableTrack = {
+    id: string | null;
+    kind: "audio" | "video";
+    codec: string | null;
+};
+/** @typedef {{id: string | null, kind: "audio" | "video", codec: string | null}} UnplayableTrack `codec` such as `H264` */
+/** The browser has no decoder for some of what a device sends; the rest, if there is any, is received. */
+export declare class CodecError extends Error {
+    code: string;
+    tracks: UnplayableTrack[];
+    /** @param {UnplayableTrack[]} tracks */
+    constructor(tracks: UnplayableTrack[]);
+}
 /**
  * Whether `error` is the server's refusal with this code.
  * @param {unknown} error

@@ -65,3 +65,11 @@ export function isRefusal(error, ...codes) {
 export function isClosed(error) {
   return error?.code === "connection_closed";
 }
+
+/**
+ * Whether `error` refuses a subscription that another attempt cannot cure: the feed or our place in the room is gone.
+ * @param {unknown} error
+ */
+export function isGone(error) {
+  return isRefusal(error, "feed_not_found", "room_not_found", "not_in_room");
+}

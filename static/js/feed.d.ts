@@ -1,83 +1,18 @@
 /** One device's media as a viewer receives it. Made by `Viewer`. */
 import { Emitter } from "./events.js";
-export type FeedState = "idle" | "connecting" | "live" | "lost" | "ended";
+export type FeedState = import("./feed-types.js").FeedState;
+export type FeedEvents = import("./feed-types.js").FeedEvents;
+export type FeedLink = import("./feed-types.js").FeedLink;
+export type ReceivedTrack = import("./feed-types.js").ReceivedTrack;
 export type Kind = import("./protocol.js").Kind;
-export type TrackInfo = import("./protocol.js").TrackInfo;
 export type StartListening = import("./protocol.js").StartListening;
-export type ReceivedTrack = {
-    id: string;
-    kind: Kind;
-    track: MediaStreamTrack;
-};
-export type FeedEvents = {
-    state: {
-        state: FeedState;
-        reason: string | null;
-    };
-    /**
-     * a track was added to `stream`
-     */
-    track: ReceivedTrack;
-    /**
-     * a track was taken out of `stream`
-     */
-    trackremoved: ReceivedTrack;
-    /**
-     * what the device publishes has changed
-     */
-    tracks: TrackInfo[];
-    paused: {
-        paused: Kind[];
-    };
-    /**
-     * the first picture (or sound, where there is no picture) is there
-     */
-    firstframe: {
-        milliseconds: number;
-    };
-    /**
-     * this attempt to receive failed; another follows
-     *
-     * What a feed needs of its viewer.
-     */
-    error: Error;
-};
-export type FeedLink = {
-    connection: import("./connection.js").Connection;
-    /**
-     * null while we are in none
-     */
-    room: () => number | null;
-    iceServers: () => RTCIceServer[];
-    /**
-     * the server no longer has it
-     */
-    gone: (feed: Feed) => void;
-};
 /**
- * `idle` while it is not received; `connecting` until media can flow; `live`; `lost` while it is down and may come back;
- * `ended` for good.
- * @typedef {"idle" | "connecting" | "live" | "lost" | "ended"} FeedState
+ * @typedef {import("./feed-types.js").FeedState} FeedState
+ * @typedef {import("./feed-types.js").FeedEvents} FeedEvents
+ * @typedef {import("./feed-types.js").FeedLink} FeedLink
+ * @typedef {import("./feed-types.js").ReceivedTrack} ReceivedTrack
  * @typedef {import("./protocol.js").Kind} Kind
- * @typedef {import("./protocol.js").TrackInfo} TrackInfo
  * @typedef {import("./protocol.js").StartListening} StartListening
- * @typedef {{id: string, kind: Kind, track: MediaStreamTrack}} ReceivedTrack
- *
- * @typedef {object} FeedEvents
- * @property {{state: FeedState, reason: string | null}} state
- * @property {ReceivedTrack} track a track was added to `stream`
- * @property {ReceivedTrack} trackremoved a track was taken out of `stream`
- * @property {TrackInfo[]} tracks what the device publishes has changed
- * @property {{paused: Kind[]}} paused
- * @property {{milliseconds: number}} firstframe the first picture (or sound, where there is no picture) is there
- * @property {Error} error this attempt to receive failed; another follows
- *
- * What a feed needs of its viewer.
- * @typedef {object} FeedLink
- * @property {import("./connection.js").Connection} connection
- * @property {() => number | null} room null while we are in none
- * @property {() => RTCIceServer[]} iceServers
- * @property {(feed: Feed) => void} gone the server no longer has it
  */
 /**
  * A feed and the media received from it. It outlives reconnections and restarts of the server or the device: the object,
@@ -94,24 +29,27 @@ export declare class Feed extends Emitter<FeedEvents> {
     tracks: import("./protocol.js").TrackInfo[];
     /** All tracks received; fit for `video.srcObject`, and kept for the feed's whole life. */
     stream: MediaStream;
-    /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected` or `stopped`. */
+    /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected`, `stopped` or `unplayable`. */
     reason: string | null;
     /** @param {StartListening} announced @param {FeedLink} link */
     constructor(announced: StartListening, link: FeedLink);
-    get state(): FeedState;
+    get state(): import("./feed-types.js").FeedState;
     /** The kinds that are paused now. */
     get paused(): import("./protocol.js").Kind[];
     /** The tracks that were asked for, by id; null is all there are. */
     get selected(): string[] | null;
     /** The tracks that are received now. */
-    get received(): ReceivedTrack[];
+    get received(): import("./feed-types.js").ReceivedTrack[];
+    /** What the device sends of the selected tracks and this browser has no decoder for. */
+    get unplayable(): import("./errors.js").UnplayableTrack[];
     /** The connection underneath, to look at; null while there is none. Another one after each loss. */
     get peerConnection(): RTCPeerConnection | null;
     /**
      * Receive it, until `stop()` or its end.
      * @param {{tracks?: string[] | null, signal?: AbortSignal}} [options] `tracks`: some of its tracks, by id; null or left
      *   out is all. The signal gives up waiting and stops.
-     * @returns {Promise<void>} resolves when it is live; rejects when it ends or is stopped first
+     * @returns {Promise<void>} resolves when it is live; rejects when it ends or is stopped first, and with a
+     *   `CodecError` when this browser can play none of it; that is tried again when the device sends something else
      */
     receive({ tracks, signal }?: {
         tracks?: string[] | null;

@@ -3,31 +3,26 @@
 
 import { abortable, until } from "./abort.js";
 import { Backoff } from "./backoff.js";
-import { CodecError, isClosed, isRefusal } from "./errors.js";
+import { CodecError, isClosed, isGone, isRefusal } from "./errors.js";
 import { emit, Emitter } from "./events.js";
 import { Pauses } from "./pauses.js";
+import { Playability } from "./playability.js";
 import { Receiver } from "./receiver.js";
 
 /** A link that WebRTC calls disconnected often comes back by itself within a second or two; after this we start over. */
 const DISCONNECTED_PATIENCE_MS = 4_000;
 
-/** Refusals of a subscription that another attempt cannot cure: the feed or our place in the room is gone. */
-const GONE = ["feed_not_found", "room_not_found", "not_in_room"];
-
 /**
  * @typedef {import("./feed-types.js").FeedState} FeedState
- * @typedef {import("./feed-types.js").FeedEvents} FeedEvents
- * @typedef {import("./feed-types.js").FeedLink} FeedLink
  * @typedef {import("./feed-types.js").ReceivedTrack} ReceivedTrack
  * @typedef {import("./protocol.js").Kind} Kind
- * @typedef {import("./protocol.js").TrackInfo} TrackInfo
  * @typedef {import("./protocol.js").StartListening} StartListening
  */
 
 /**
  * A feed and the media received from it. It outlives reconnections and restarts of the server or the device: the object,
  * and the `stream` that a video element shows, stay the same.
- * @extends {Emitter<FeedEvents>}
+ * @extends {Emitter<import("./feed-types.js").FeedEvents>}
  */
 export class Feed extends Emitter {
   /** @type {FeedState} */ #state = "idle";
@@ -36,6 +31,7 @@ export class Feed extends Emitter {
   #hasTracks = false; // whether the present attempt has brought any
   /** @type {Map<string, ReceivedTrack>} in `stream` now, by the publisher's track id */ #received = new Map();
   #pauses = new Pauses();
+  #playability = new Playability();
   /** @type {string[] | null} track ids; null is all */ #selected = null;
   /** @type {Promise<void>} offers are answered one after the other */ #answering = Promise.resolve();
   /** @type {any} the pause before another attempt, or the patience with a broken link */ #timer = null;
@@ -46,7 +42,7 @@ export class Feed extends Emitter {
   #askedAt = 0;
   #link;
 
-  /** @param {StartListening} announced @param {FeedLink} link */
+  /** @param {StartListening} announced @param {import("./feed-types.js").FeedLink} link */
   constructor(announced, link) {
     super();
     this.#link = link;
@@ -83,7 +79,7 @@ export class Feed extends Emitter {
 
   /** What the device sends of the selected tracks and this browser has no decoder for. */
   get unplayable() {
-    return this.#receiver?.unplayable ?? [];
+    return this.#playability.unplayable;
   }
 
   /** The connection underneath, to look at; null while there is none. Another one after each loss. */
@@ -106,6 +102,7 @@ export class Feed extends Emitter {
     if (!this.#wanted || isOther) {
       const isChange = this.#wanted;
       this.reason = null;
+      this.#playability.forget();
       this.#wanted = true;
       this.#setState("connecting");
       if (isChange) this.#startOver();
@@ -191,7 +188,11 @@ export class Feed extends Emitter {
     this.tracks = announced.tracks ?? [];
     this.reason = null;
     emit(this, "tracks", this.tracks);
-    if (!isOther && this.#state !== "lost") return;
+    const couldNotPlay = this.#playability.forget();
+    if (!isOther && this.#state !== "lost") {
+      if (couldNotPlay && this.#wanted) this.#startOver(); // it may send another codec now
+      return;
+    }
     this.#pauses.forget();
     // A device that starts anew may have given its tracks new ids.
     if (this.#selected && !this.#selected.some((id) => this.tracks.some((track) => track.id === id))) this.#selected = null;
@@ -259,7 +260,7 @@ export class Feed extends Emitter {
     if (!this.#canAsk) return; // the viewer calls again once it is in a room
     clearTimeout(this.#timer);
     const turn = ++this.#turn;
-    const tracks = this.#selected;
+    const tracks = this.#playability.choose(this.#selected, this.tracks);
     this.#askedAt = performance.now();
     if (this.#state !== "lost") this.#setState("connecting");
     this.#isAsking = true;
@@ -277,14 +278,8 @@ export class Feed extends Emitter {
   /** @param {any} error @param {number} turn */
   #failed(error, turn) {
     if (turn !== this.#turn || !this.#canAsk || isClosed(error)) return;
-    if (isRefusal(error, ...GONE)) {
+    if (isGone(error)) {
       this.#link.gone(this);
-      return;
-    }
-    if (error instanceof CodecError) {
-      this.#askToStop();
-      this.park("unplayable");
-      emit(this, "error", error);
       return;
     }
     // "Already subscribed" is only the server not having noticed yet that our side of the media is gone.
@@ -327,12 +322,24 @@ export class Feed extends Emitter {
       if (receiver) answer = await receiver.answer(sdp).catch(() => null);
       answer ??= await this.#newReceiver().answer(sdp);
       if (turn !== this.#turn) return;
+      const { unplayable, isEmpty } = /** @type {Receiver} */ (this.#receiver);
+      if (this.#playability.learn(unplayable) || isEmpty) return this.#goOnWithout(isEmpty);
       this.#link.connection.send("start_receiving", { sdp: answer, feed: this.id });
-      if (this.unplayable.length > 0) emit(this, "error", new CodecError(this.unplayable));
       this.#guard(this.#applyPause());
     });
     this.#answering = answering.catch(() => {});
     return answering;
+  }
+
+  /** Ask for what can be played alone: Firefox starts no connection whose first line it refuses. @param {boolean} isAll */
+  #goOnWithout(isAll) {
+    if (isAll) {
+      this.#askToStop();
+      this.park("unplayable");
+    } else {
+      this.#startOver();
+    }
+    emit(this, "error", new CodecError(this.unplayable));
   }
 
   /** @returns {Receiver} the present one from now on; the one before is kept until this one has tracks */
@@ -348,7 +355,7 @@ export class Feed extends Emitter {
       added: (id, track) => receiver === this.#receiver && this.#added(id, track),
       removed: (id) => receiver === this.#receiver && this.#dropTrack(this.#received.get(id)),
       state: (state) => receiver === this.#receiver && this.#linkChanged(state),
-      candidate: (candidate) => this.#sendCandidate(candidate),
+      candidate: (candidate) => this.#canAsk && this.#link.connection.send("ice", { ...candidate?.toJSON(), typ: "sub" }),
       firstFrame: () =>
         emit(this, "firstframe", { milliseconds: Math.round(/** @type {number} */ (receiver.firstFrameAt) - this.#askedAt) }),
     });
@@ -394,11 +401,6 @@ export class Feed extends Emitter {
       this.#setState("lost");
       if (this.#canAsk) this.#startOver();
     }
-  }
-
-  /** @param {RTCIceCandidate | null} candidate a courtesy: the server needs none to connect */
-  #sendCandidate(candidate) {
-    if (this.#link.connection.state === "open") this.#link.connection.send("ice", { ...candidate?.toJSON(), typ: "sub" });
   }
 
   /** @returns {Promise<Kind[]>} */

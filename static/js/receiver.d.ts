@@ -23,6 +23,10 @@ export declare class Receiver {
     pc: RTCPeerConnection;
     /** @param {RTCIceServer[]} iceServers @param {ReceiverHandlers} handlers */
     constructor(iceServers: RTCIceServer[], handlers: ReceiverHandlers);
+    /** What is offered and this browser has no decoder for. @type {import("./errors.js").UnplayableTrack[]} */
+    unplayable: import("./errors.js").UnplayableTrack[];
+    /** Whether nothing is left of what is offered. */
+    get isEmpty(): boolean;
     /** Milliseconds of `performance.now()` at the first picture (or sound, where there is no picture); null before. */
     firstFrameAt: number | null;
     /**

@@ -1,7 +1,6 @@
 // @ts-check
 /** One connection that receives: offers in, answers out, tracks by their publisher's ids. No protocol. */
 
-import { CodecError } from "./errors.js";
 import { mediaLines } from "./sdp.js";
 import { StatsMeter } from "./stats.js";
 
@@ -41,19 +40,23 @@ export class Receiver {
   /** What is offered and this browser has no decoder for. @type {import("./errors.js").UnplayableTrack[]} */
   unplayable = [];
 
+  /** Whether nothing is left of what is offered. */
+  get isEmpty() {
+    return this.unplayable.length > 0 && this.#received.size === 0;
+  }
+
   /** Milliseconds of `performance.now()` at the first picture (or sound, where there is no picture); null before. */
   firstFrameAt = /** @type {number | null} */ (null);
 
   /**
    * Take an offer, the first or a further one, and return the answer.
    * @param {string} sdp
-   * @returns {Promise<string>} rejects with a `CodecError` where none of what is offered can be played
+   * @returns {Promise<string>}
    */
   async answer(sdp) {
     await this.pc.setRemoteDescription({ type: "offer", sdp });
     const answer = await this.pc.createAnswer();
     this.#compare(sdp, answer.sdp ?? "");
-    if (this.unplayable.length > 0 && this.#received.size === 0) throw new CodecError(this.unplayable);
     await this.pc.setLocalDescription(answer);
     return this.pc.localDescription?.sdp ?? "";
   }

@@ -5,10 +5,15 @@ export type MediaLine = {
      * `audio`, `video` or `application`
      */
     kind: string;
+    isRejected: boolean;
     /**
      * whether the author of the description sends on it
      */
     sends: boolean;
+    /**
+     * the first one's name, such as `VP8`
+     */
+    codec: string | null;
     /**
      * the stream's id by `a=msid` (RFC 8830)
      */
@@ -22,7 +27,9 @@ export type MediaLine = {
  * @typedef {object} MediaLine
  * @property {string} mid
  * @property {string} kind `audio`, `video` or `application`
+ * @property {boolean} isRejected
  * @property {boolean} sends whether the author of the description sends on it
+ * @property {string | null} codec the first one's name, such as `VP8`
  * @property {string | null} stream the stream's id by `a=msid` (RFC 8830)
  * @property {string | null} track the track's id; the sender's own, which browsers do not always keep on the other side
  */
