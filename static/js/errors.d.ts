@@ -50,3 +50,8 @@ export declare function isRefusal(error: unknown, ...codes: string[]): error is 
  * @param {any} error
  */
 export declare function isClosed(error: any): boolean;
+/**
+ * Whether `error` refuses a subscription that another attempt cannot cure: the feed or our place in the room is gone.
+ * @param {unknown} error
+ */
+export declare function isGone(error: unknown): error is ServerError;

@@ -1,15 +1,11 @@
 /** One device's media as a viewer receives it. Made by `Viewer`. */
 import { Emitter } from "./events.js";
 export type FeedState = import("./feed-types.js").FeedState;
-export type FeedEvents = import("./feed-types.js").FeedEvents;
-export type FeedLink = import("./feed-types.js").FeedLink;
 export type ReceivedTrack = import("./feed-types.js").ReceivedTrack;
 export type Kind = import("./protocol.js").Kind;
 export type StartListening = import("./protocol.js").StartListening;
 /**
  * @typedef {import("./feed-types.js").FeedState} FeedState
- * @typedef {import("./feed-types.js").FeedEvents} FeedEvents
- * @typedef {import("./feed-types.js").FeedLink} FeedLink
  * @typedef {import("./feed-types.js").ReceivedTrack} ReceivedTrack
  * @typedef {import("./protocol.js").Kind} Kind
  * @typedef {import("./protocol.js").StartListening} StartListening
@@ -17,9 +13,9 @@ export type StartListening = import("./protocol.js").StartListening;
 /**
  * A feed and the media received from it. It outlives reconnections and restarts of the server or the device: the object,
  * and the `stream` that a video element shows, stay the same.
- * @extends {Emitter<FeedEvents>}
+ * @extends {Emitter<import("./feed-types.js").FeedEvents>}
  */
-export declare class Feed extends Emitter<FeedEvents> {
+export declare class Feed extends Emitter<import("./feed-types.js").FeedEvents> {
     #private;
     /** The server's number for it. Another one after the server or the device has started anew. */
     id: number;
@@ -31,8 +27,8 @@ export declare class Feed extends Emitter<FeedEvents> {
     stream: MediaStream;
     /** Why it is lost or ended: a reason of the protocol's `stop_listening`, `reconnected`, `stopped` or `unplayable`. */
     reason: string | null;
-    /** @param {StartListening} announced @param {FeedLink} link */
-    constructor(announced: StartListening, link: FeedLink);
+    /** @param {StartListening} announced @param {import("./feed-types.js").FeedLink} link */
+    constructor(announced: StartListening, link: import("./feed-types.js").FeedLink);
     get state(): import("./feed-types.js").FeedState;
     /** The kinds that are paused now. */
     get paused(): import("./protocol.js").Kind[];

@@ -1,6 +1,7 @@
 /** Which of a feed's tracks this browser can play, as far as it has been seen. Pure. */
 export type UnplayableTrack = import("./errors.js").UnplayableTrack;
 /** @typedef {import("./errors.js").UnplayableTrack} UnplayableTrack */
+/** What is learnt from offers, and what to ask for then. */
 export declare class Playability {
     #private;
     /** @type {UnplayableTrack[]} what this browser has no decoder for */ unplayable: UnplayableTrack[];

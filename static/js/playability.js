@@ -3,6 +3,7 @@
 
 /** @typedef {import("./errors.js").UnplayableTrack} UnplayableTrack */
 
+/** What is learnt from offers, and what to ask for then. */
 export class Playability {
   /** @type {UnplayableTrack[]} what this browser has no decoder for */ unplayable = [];
 
@@ -12,9 +13,9 @@ export class Playability {
    * @returns {boolean} whether any of it was not known before
    */
   learn(found) {
-    const isNew = found.some(({ id }) => this.#isPlayable(id));
-    if (isNew) this.unplayable = found;
-    return isNew;
+    const news = found.filter(({ id }) => this.#isPlayable(id));
+    if (news.length > 0) this.unplayable = [...this.unplayable, ...news];
+    return news.length > 0;
   }
 
   /** Begin anew: the device sends something else now. @returns {boolean} whether there was anything unplayable */
