@@ -24,9 +24,12 @@ async def test_pages_survive_a_restart_of_the_server() -> None:
             viewer = await start_watching(chromium, url)
             await wait_live(viewer)
         await expect(viewer.locator("#status")).to_have_text("Reconnecting")
+        await expect(viewer.locator(".tile-cover-title")).to_have_text("Lost")
+        await expect(viewer.locator(".tile-cover-text")).to_contain_text("Waiting for it to come back.")
         await expect(device.locator("#state-title")).to_have_text("Connecting")
         async with running_server(check_tasks=False, port=port) as server:
             await expect(viewer.locator("#status")).to_have_text("1 camera live", timeout=BACK_MS)
+            await expect(viewer.locator(".tile-badge")).to_contain_text("BACK AFTER")
             await wait_live(viewer)
             await expect(device.locator("#state-title")).to_have_text("You are live")
             await viewer.close()
