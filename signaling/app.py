@@ -10,14 +10,14 @@ from aiohttp import web
 
 import sfu
 
-from . import turn
+from . import reloading, turn
 from .auth import OpenAuthenticator
 from .config import flag_name, is_loopback
 from .connect import PATH, Door
-from .keyfiles import KeyFileError, KeyRing, WatchedFile, read_turn_secret
+from .credentials import Credentials, CredentialsError
 from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
-from .proxies import PROXIES, TrustedProxies
+from .proxies import PROXIES, Networks, TrustedProxies
 from .schema import protocol_schema
 from .service import Service
 from .tokens import TokenAuthenticator, issue
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .config import ServerConfig
     from .effects import Client
     from .protocol import Role
+    from .tls import CertificateInfo
 
 log = EventLog("signaling.app")
 
@@ -47,6 +48,7 @@ SECURITY_HEADERS = {
 }
 
 SERVICE = web.AppKey("service", Service)
+DOOR = web.AppKey("door", Door)
 GUARD = web.AppKey("guard", ConnectionGuard)
 STATIC = web.AppKey("static", Path)
 
@@ -71,7 +73,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     app[SERVICE] = service
     app[PROXIES] = TrustedProxies(config.trusted_proxy)
     app[GUARD] = ConnectionGuard(config.max_pending_connections, config.request_timeout)
-    door = Door(
+    app[DOOR] = Door(
         service,
         authenticator or OpenAuthenticator(),
         config.door_settings(),
@@ -81,7 +83,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     app[STATIC] = static_directory()
     app.router.add_get("/healthz", _health)
     app.router.add_get("/protocol.json", _protocol)
-    app.router.add_get(PATH + "{rest:.*}", door.connect)
+    app.router.add_get(PATH + "{rest:.*}", app[DOOR].connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
     app.router.add_get("/inspect", _page("inspect.html"))
@@ -123,31 +125,24 @@ def _page(name: str) -> Handler:
     return serve
 
 
-def _read_files(config: ServerConfig) -> tuple[KeyRing, WatchedFile[bytes] | None]:
-    try:
-        ring = KeyRing(config.auth_secret, config.auth_secret_file, config.auth_public_key_file)
-        secret = None if config.turn_secret_file is None else WatchedFile(config.turn_secret_file, read_turn_secret)
-    except KeyFileError as error:
-        raise ServerStartError(str(error)) from None
-    return ring, secret
-
-
-def _authenticator(config: ServerConfig, ring: KeyRing) -> Authenticator | None:
-    if not ring:
-        return None
-    return TokenAuthenticator(ring.current, leeway_seconds=config.auth_leeway, audience=config.auth_audience)
-
-
 class Server:
     """The whole server: engine, service and HTTP.
 
-    Raises `ServerStartError` for a file of keys that cannot be used.
+    Raises `ServerStartError` for a file of keys or a certificate that cannot be used.
     """
 
     def __init__(self, config: ServerConfig, authenticator: Authenticator | None = None) -> None:
         self.config = config
-        self._key_ring, self._turn_secret = _read_files(config)
-        authenticator = authenticator or _authenticator(config, self._key_ring)
+        try:
+            self._credentials = Credentials(config)
+        except CredentialsError as error:
+            raise ServerStartError(str(error)) from None
+        self._tokens: TokenAuthenticator | None = None
+        if self._credentials.has_keys:
+            self._tokens = TokenAuthenticator(
+                self._credentials.current_keys, leeway_seconds=config.auth_leeway, audience=config.auth_audience
+            )
+        authenticator = authenticator or self._tokens
         if authenticator is None and not is_loopback(config.host):
             log.warning("auth_off", host=config.host, remedy=flag_name("auth_secret_file"))
         self.service = Service(
@@ -172,7 +167,14 @@ class Server:
             raise ServerStartError(f"{error}; {hint}") from None
         await self._runner.setup()
         try:
-            await GuardedSite(self._runner, self.app[GUARD], self.config.host, self.config.port).start()
+            tls = self._credentials.tls
+            await GuardedSite(
+                self._runner,
+                self.app[GUARD],
+                self.config.host,
+                self.config.port,
+                ssl_context=None if tls is None else tls.context,
+            ).start()
         except OSError as error:
             await self.stop()
             where = f"TCP {self.config.host} port {self.config.port}"
@@ -191,20 +193,43 @@ class Server:
         await self._runner.cleanup()
         self.app[GUARD].close()
 
-    def reload(self) -> None:
-        """Read the files of keys and secrets anew; what cannot be used is logged and changes nothing."""
-        self._key_ring.reload()
-        if self._turn_secret is not None:
-            self._turn_secret.reload()
+    def reload(self, config: ServerConfig | None = None) -> None:
+        """Read keys, secrets and the certificate anew, and take over what of `config` needs no restart.
+
+        What cannot be used is logged and changes nothing.
+        """
+        if config is not None:
+            self._take_over(config)
+        self._credentials.reload()
+
+    def _take_over(self, config: ServerConfig) -> None:
+        plan = reloading.plan(self.config, config)
+        for name in plan.refused:
+            log.warning("setting_needs_restart", setting=name)
+        if not plan.changed:
+            return
+        try:
+            self._credentials.move(plan.settings)
+        except CredentialsError as error:
+            log.warning("reload_refused", problem=error)
+            return
+        self.config = settings = plan.settings
+        self.app[DOOR].reconfigure(settings.door_settings(), settings.session_settings())
+        self.app[GUARD].reconfigure(settings.max_pending_connections, settings.request_timeout)
+        self.app[PROXIES].networks = Networks(settings.trusted_proxy)
+        self.service.rooms.reconfigure(settings.room_limits())
+        if self._tokens is not None:
+            self._tokens.reconfigure(leeway_seconds=settings.auth_leeway, audience=settings.auth_audience)
+        log.info("settings_reloaded", settings=",".join(plan.changed))
 
     def issue_token(self, role: Role, client_id: str) -> str | None:
         """Return a token for a client that this server starts itself; None with auth off.
 
         Raises `ServerStartError` where there are public keys only: they sign nothing.
         """
-        if not self._key_ring:
+        if not self._credentials.has_keys:
             return None
-        key = next((key for key in self._key_ring.current() if key.algorithm == "HS256"), None)
+        key = next((key for key in self._credentials.current_keys() if key.algorithm == "HS256"), None)
         if key is None:
             raise ServerStartError(
                 f"a device of the server's own takes a token, and so {flag_name('auth_secret_file')}"
@@ -214,15 +239,19 @@ class Server:
 
     def _ice_servers(self, client: Client) -> tuple[dict[str, str], ...]:
         config = self.config
-        secret = self._turn_secret.get() if self._turn_secret is not None else (config.turn_secret or "").encode()
         return config.ice_server + turn.ice_servers(
-            config.turn_url, secret, client.id, now=time.time(), ttl_seconds=config.turn_ttl
+            config.turn_url, self._credentials.turn_secret(), client.id, now=time.time(), ttl_seconds=config.turn_ttl
         )
 
     @property
     def port(self) -> int:
         """The TCP port in use."""
         return int(self._runner.addresses[0][1])
+
+    @property
+    def certificate(self) -> CertificateInfo | None:
+        """The certificate in use; None without TLS."""
+        return None if self._credentials.tls is None else self._credentials.tls.info
 
     @property
     def url(self) -> str:
@@ -232,4 +261,5 @@ class Server:
             host = "127.0.0.1"
         elif host == "::":
             host = "::1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        scheme = "https" if self.config.serves_tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"

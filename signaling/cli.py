@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from . import config_sources, logs
+from . import config_sources, logs, resources
 from .app import Server, ServerStartError
 from .drain import StopSignals
 from .logs import EventLog
@@ -32,6 +32,7 @@ EXIT_BAD_SETTING = 2
 
 DEMO_DEVICE_ID = "demo"
 TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105  a variable's name: other users do not see the environment
+FINGERPRINT_VARIABLE = "AIOSFU_TLS_FINGERPRINT"
 DEMO_STOP_TIMEOUT_SECONDS = 1.0
 """After which the demo device is killed: the whole server stops within two seconds."""
 
@@ -108,37 +109,46 @@ def _serve_command(runner: asyncio.Runner, arguments: argparse.Namespace) -> int
         print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
         return EXIT_BAD_SETTING
     settings = loaded.settings
-    logs.configure(settings.log_level, style=settings.log_format)
+    _configure_logs(settings)
     for text in loaded.unknown_variables:
         log.warning("unknown_variable", problem=text)
     try:
-        runner.run(serve(settings))
+        runner.run(serve(settings, lambda: config_sources.load(vars(arguments), os.environ).settings))
     except ServerStartError as error:
         print(f"aiosfu: {error}", file=sys.stderr)  # noqa: T201  the command's output
         return EXIT_CANNOT_START
     return EXIT_OK
 
 
-async def serve(settings: ServerConfig) -> None:
+def _configure_logs(settings: ServerConfig) -> None:
+    logs.configure(settings.log_level, style=settings.log_format)
+
+
+async def serve(settings: ServerConfig, read_again: Callable[[], ServerConfig] | None = None) -> None:
     """Run a server until SIGINT or SIGTERM, and then for as long as it drains, or until another of these.
 
-    Raises `ServerStartError` when it cannot start.
+    On SIGHUP it takes over what `read_again` returns, as far as that needs no restart. Raises `ServerStartError` when
+    it cannot start.
     """
+    resources.raise_file_limit()
     signals = StopSignals()
     loop = asyncio.get_running_loop()
     server = Server(settings)
     token = server.issue_token(Role.DEVICE, DEMO_DEVICE_ID) if settings.demo else None
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows, again
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        loop.add_signal_handler(signal.SIGHUP, _reload, server, read_again)
     await server.start()
     _relax_garbage_collection()
     notifier = Notifier()
     demo: asyncio.Task[None] | None = None
     try:
         if settings.demo:
-            demo = asyncio.create_task(_run_demo(server.url, token), name="demo-device")
+            demo = asyncio.create_task(_run_demo(server.url, token, _fingerprint(server)), name="demo-device")
         media = server.service.engine.port
         print(f"aiosfu is ready: open {server.url} (media on UDP {media})", flush=True)  # noqa: T201  the command's output
+        if settings.tls_self_signed:
+            text = f"certificate is self-signed, browsers warn once; its SHA-256 is {_fingerprint(server)}"
+            print(f"aiosfu's {text}", flush=True)  # noqa: T201  the command's output
         notifier.ready(f"serving {server.url}, media on UDP {media}")
         await signals.first.wait()
         notifier.stopping(settings.drain_timeout + STOP_SECONDS)
@@ -156,17 +166,36 @@ async def serve(settings: ServerConfig) -> None:
                 await demo
 
 
+def _reload(server: Server, read_again: Callable[[], ServerConfig] | None) -> None:
+    """Take over settings that have changed; what cannot be read is logged and changes nothing."""
+    settings: ServerConfig | None = None
+    try:
+        settings = None if read_again is None else read_again()
+    except config_sources.ConfigError as error:
+        log.warning("reload_refused", problem=error)
+    server.reload(settings)
+    _configure_logs(server.config)
+
+
+def _fingerprint(server: Server) -> str:
+    return "" if server.certificate is None else server.certificate.fingerprint
+
+
 def _own_command() -> tuple[str, ...]:
     """Return how this program is started once more: the one-file build is its own interpreter, and runs no module."""
     return (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "signaling")
 
 
-async def _run_demo(url: str, token: str | None) -> None:
-    """Run a device with a test picture until cancelled; it is started once, and said if it ends by itself."""
+async def _run_demo(url: str, token: str | None, fingerprint: str) -> None:
+    """Run a device with a test picture until cancelled; it is started once, and said if it ends by itself.
+
+    It takes the server's own certificate: whose name it has is not 127.0.0.1, as a rule.
+    """
+    given = {TOKEN_VARIABLE: token or "", FINGERPRINT_VARIABLE: fingerprint}
     device = await asyncio.create_subprocess_exec(
         *(*_own_command(), "device"),
-        *("--server", url.replace("http://", "ws://").rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
-        env=None if token is None else os.environ | {TOKEN_VARIABLE: token},
+        *("--server", url.replace("http", "ws", 1).rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+        env=os.environ | {name: value for name, value in given.items() if value},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

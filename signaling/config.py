@@ -65,6 +65,21 @@ class ServerConfig(BaseModel):
 
     host: Annotated[str, Field(min_length=1)] = setting("127.0.0.1", "address to serve HTTP on", "an address or name")
     port: Port = setting(8002, "TCP port to serve HTTP on; 0 takes a free one", A_PORT)
+    tls_cert: File | None = setting(
+        None,
+        "certificate in PEM with its chain, to serve https and wss; read again when it changes",
+        A_FILE,
+        "FILE",
+        reload=True,
+    )
+    tls_key: File | None = setting(
+        None, "its key in PEM; default: the certificate's file holds it, too", A_FILE, "FILE", reload=True
+    )
+    tls_self_signed: bool = setting(
+        default=False,
+        description="serve https with a certificate of the server's own, for a first try on a LAN: browsers warn once",
+        allowed="true or false",
+    )
     media_host: Addresses = setting(
         (), "local address for media; default: all of this machine's, and 127.0.0.1 when --host is loopback", ADDRESSES
     )
@@ -278,6 +293,19 @@ class ServerConfig(BaseModel):
                 f"{flag_name('turn_secret_file')}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError(f"{flag_name('tls_key')}: expected together with {flag_name('tls_cert')}")
+        if self.tls_self_signed and self.tls_cert is not None:
+            raise ValueError(f"{flag_name('tls_self_signed')}: expected without {flag_name('tls_cert')}, got both")
+        return self
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether HTTP is https."""
+        return self.tls_self_signed or self.tls_cert is not None
 
     def _media_hosts(self) -> tuple[str, ...]:
         given = [host for host in self.media_host if not ipaddress.ip_address(host).is_unspecified]

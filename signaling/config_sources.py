@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CONFIG_FLAG = "--config"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, ENV_PREFIX + "SERVER", ENV_PREFIX + "TOKEN"})
-"""Variables with the prefix that are no setting of the server: the clients' commands read two of them."""
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, *(ENV_PREFIX + name for name in ("SERVER", "TOKEN", "TLS_FINGERPRINT"))})
+"""Variables with the prefix that are no setting of the server: the clients' commands read the others."""
 MAX_FILE_BYTES = 256 * 1024
 """The example with every setting and its description has 20 kB."""
 MAX_SHOWN_CHARS = 200

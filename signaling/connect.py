@@ -76,6 +76,12 @@ class Door:
         self._heartbeat = Heartbeat(session_settings.heartbeat_interval_seconds)
         self._warned_of_plain_token = False
 
+    def reconfigure(self, settings: DoorSettings, session_settings: SessionSettings) -> None:
+        """Take other settings, for clients that connect from now on; the heartbeat's interval stays."""
+        self._settings, self._session_settings = settings, session_settings
+        self._handshakes.limit = settings.max_handshakes
+        self._sockets.limit = settings.max_sockets_per_address
+
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade and let one client in; its session goes on by itself."""
         socket = SignalingSocket(self._session_settings.max_message_bytes)

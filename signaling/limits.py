@@ -34,7 +34,7 @@ class Places:
     """Count who is there, by a key, and refuse who would be one too many."""
 
     def __init__(self, limit: int, what: str) -> None:
-        self._limit = limit
+        self.limit = limit
         self._what = what
         self._taken: dict[str, int] = {}
 
@@ -44,8 +44,8 @@ class Places:
     def take(self, key: str = "") -> None:
         """Take a place, or raise `NoPlaceError`."""
         taken = self._taken.get(key, 0)
-        if taken >= self._limit:
-            raise NoPlaceError(f"there are {self._limit} {self._what}, the most that may be; try again later")
+        if taken >= self.limit:
+            raise NoPlaceError(f"there are {self.limit} {self._what}, the most that may be; try again later")
         self._taken[key] = taken + 1
 
     def leave(self, key: str = "") -> None:

@@ -108,6 +108,10 @@ class Rooms:
         self._allocate_id = allocate_id
         self._limits = limits or RoomLimits()
 
+    def reconfigure(self, limits: RoomLimits) -> None:
+        """Take other limits; who is there already stays."""
+        self._limits = limits
+
     def handle(self, event: RoomsEvent, now: float) -> list[Effect]:
         """Take one event at `now`, in seconds; return its effects in the order in which they are to be carried out."""
         if isinstance(event, effects.Tick):

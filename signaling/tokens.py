@@ -117,6 +117,10 @@ class TokenAuthenticator:
         self._leeway_seconds = leeway_seconds
         self._audience = audience
 
+    def reconfigure(self, *, leeway_seconds: float, audience: str | None) -> None:
+        """Judge tokens by other settings from now on."""
+        self._leeway_seconds, self._audience = leeway_seconds, audience
+
     def authenticate(self, role: Role, client_id: str, token: str | None, now: float) -> Grant:
         """Return what `token` grants at `now`, seconds since 1970; raise `UnauthorizedError`."""
         if not token:

@@ -6,6 +6,7 @@ camera or a network stream for a device.
 
 from .device import Device, DeviceStatus
 from .errors import (
+    CertificateError,
     ClientError,
     ConnectError,
     DisconnectedError,
@@ -21,6 +22,7 @@ from .sources import Media, open_source, open_source_in_thread, read_frame_count
 from .viewer import DeviceInfo, Viewer
 
 __all__ = [
+    "CertificateError",
     "ClientError",
     "ConnectError",
     "Device",

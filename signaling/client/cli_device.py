@@ -62,6 +62,7 @@ async def run(args: argparse.Namespace) -> int:
             id=args.id,
             token=token_of(args),
             token_in_url=args.token_in_url,
+            tls_fingerprint=args.tls_fingerprint,
             media=media,
             codec=codec,
             on_status=status.take if status is not None else None,

@@ -82,6 +82,7 @@ async def run(args: argparse.Namespace) -> int:
             device=args.device,
             token=token_of(args),
             token_in_url=args.token_in_url,
+            tls_fingerprint=args.tls_fingerprint,
             standing=args.standing,
             on_connection=watch.tell_connection,
         )

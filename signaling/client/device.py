@@ -98,6 +98,7 @@ class Device:
     `token` goes into a header, never into the URL unless `token_in_url` says so for the sake of an old server; it
     may be a function that returns a fresh one. `codec` (`VP8` or `H264`) is the video codec to send; by default VP8,
     or what the source is encoded in already.
+    `tls_fingerprint` is the SHA-256 of the only certificate to accept, for servers with a self-signed one.
     `on_status` is called with each new `DeviceStatus`. Raises `ValueError` for an address, id or codec that cannot be.
     """
 
@@ -108,6 +109,7 @@ class Device:
         id: str | None = None,  # noqa: A002 - the protocol's word
         token: Token = "",
         token_in_url: bool = False,
+        tls_fingerprint: str = "",
         tracks: Iterable[MediaStreamTrack] = (),
         media: MediaFactory | None = None,
         codec: str | None = None,
@@ -119,7 +121,9 @@ class Device:
             raise ValueError("a device needs tracks to publish: pass either tracks=[...] or media=a function")
         if codec is not None and codec not in VIDEO_CODECS:
             raise ValueError(f"codec {codec!r}: expected one of {', '.join(VIDEO_CODECS)}")
-        self._address = Address(server, "DEVICE", id or random_client_id("device"), token, token_in_url)
+        self._address = Address(
+            server, "DEVICE", id or random_client_id("device"), token, token_in_url, tls_fingerprint
+        )
         self._sources: dict[str, MediaFactory] = {MAIN_SOURCE: media or self._rested_tracks}
         self._codec = codec
         self._on_status = on_status

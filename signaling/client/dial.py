@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from .errors import ClientError, ConnectError
+from .errors import CertificateError, ClientError, ConnectError
 from .event import Event, parse_event
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -44,6 +44,9 @@ class Address:
     token_in_url: bool = False
     """For servers that know the token in the path only; proxies on the way will log it."""
 
+    tls_fingerprint: str = ""
+    """SHA-256 of the only certificate that is accepted, as hexadecimal digits; "" takes what the system trusts."""
+
     def __post_init__(self) -> None:
         parts = urlsplit(self.server)
         if parts.scheme not in _SCHEMES or not parts.hostname:
@@ -52,6 +55,18 @@ class Address:
             raise ValueError(
                 f"client id {self.client_id!r}: expected 1 to 64 of the letters a-z and A-Z, digits, and . _ ~ -"
             )
+
+        digits = self.tls_fingerprint.replace(":", "")
+        if digits and not re.fullmatch("[0-9A-Fa-f]{64}", digits):
+            raise ValueError(
+                f"TLS fingerprint {self.tls_fingerprint!r}: expected the 64 hexadecimal digits of a SHA-256"
+            )
+
+    @property
+    def tls(self) -> bool | aiohttp.Fingerprint:
+        """What aiohttp calls `ssl`."""
+        digits = self.tls_fingerprint.replace(":", "")
+        return aiohttp.Fingerprint(bytes.fromhex(digits)) if digits else True
 
     @property
     def where(self) -> str:
@@ -118,6 +133,7 @@ async def dial(http: aiohttp.ClientSession, address: Address, resume: Resume | N
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             socket = await http.ws_connect(
                 address.url(resume),
+                ssl=address.tls,
                 headers=address.headers(),
                 heartbeat=HEARTBEAT_SECONDS,
                 autoping=False,  # a pong tells that all the server had to say before it has come
@@ -139,6 +155,11 @@ async def dial(http: aiohttp.ClientSession, address: Address, resume: Resume | N
         where = address.where
         if isinstance(error, aiohttp.WSServerHandshakeError):
             raise ConnectError(f"{where} answered with HTTP status {error.status}: not an aiosfu server?") from None
+        if isinstance(error, aiohttp.ServerFingerprintMismatch):
+            raise CertificateError(f"{where} has another certificate than the one with the given fingerprint") from None
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            why = getattr(error.certificate_error, "verify_message", None) or "it does not verify"
+            raise CertificateError(f"the certificate of {where} is not to be trusted: {why}") from None
         if isinstance(error, TimeoutError):
             raise ConnectError(f"{where} did not answer within {CONNECT_TIMEOUT_SECONDS:.0f} s") from None
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):

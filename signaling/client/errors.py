@@ -11,6 +11,10 @@ class ConnectError(ClientError):
     """The server cannot be reached, or what answers there is not an aiosfu server."""
 
 
+class CertificateError(ConnectError):
+    """The server's certificate is not to be trusted; that does not pass by itself."""
+
+
 class DisconnectedError(ClientError):
     """The signalling connection has ended, so the request cannot be answered."""
 

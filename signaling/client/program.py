@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SERVER_VARIABLE = "AIOSFU_SERVER"
+FINGERPRINT_VARIABLE = "AIOSFU_TLS_FINGERPRINT"
 TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105 - a variable's name
 LOG_LEVEL_VARIABLE = "AIOSFU_LOG_LEVEL"
 DEFAULT_SERVER = "ws://127.0.0.1:8002"
@@ -28,7 +29,7 @@ EXIT_BAD_SETTING = 2
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--server`, `--token` and `--log-level`; the environment's token is read later: no help text may show it."""
+    """Add what every client takes; the environment's token is read later: no help text may show it."""
     parser.add_argument(
         "--server",
         metavar="URL",
@@ -42,6 +43,13 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         "--token-in-url",
         action="store_true",
         help="send the token in the URL, where proxies log it, and not in a header: for servers that know no other way",
+    )
+    parser.add_argument(
+        "--tls-fingerprint",
+        metavar="SHA256",
+        default=os.environ.get(FINGERPRINT_VARIABLE) or "",
+        help="take this certificate and no other, for a server with a self-signed one, which prints it at its start "
+        f"(env {FINGERPRINT_VARIABLE})",
     )
     parser.add_argument(
         "--log-level",

@@ -16,6 +16,7 @@ from .backoff import Backoff
 from .connection import INTERRUPTED, MOVED, PASSING_CODES, Connection
 from .dial import Address, random_client_id
 from .errors import (
+    CertificateError,
     ClientError,
     ConnectError,
     DisconnectedError,
@@ -78,7 +79,8 @@ class Viewer:
     which of its tracks to receive: it returns their ids, from `Feed.offered`, or None for all, now and later.
     `on_device` is called with a device's id and True when it comes online, False when it goes; `on_connection` with
     None when there is a connection, and otherwise with why there is none. `token` goes into a header, never into the
-    URL unless `token_in_url` says so; it may be a function that returns a fresh one. Raises `ValueError` for an
+    URL unless `token_in_url` says so; it may be a function that returns a fresh one. `tls_fingerprint` is the SHA-256
+    of the only certificate to accept, for servers with a self-signed one. Raises `ValueError` for an
     address or id that cannot be.
     """
 
@@ -90,12 +92,13 @@ class Viewer:
         id: str | None = None,  # noqa: A002 - the protocol's word
         token: Token = "",
         token_in_url: bool = False,
+        tls_fingerprint: str = "",
         standing: bool = False,
         choose: Callable[[Feed], Collection[str] | None] | None = None,
         on_device: Callable[[str, bool], None] | None = None,
         on_connection: Callable[[str | None], None] | None = None,
     ) -> None:
-        self._address = Address(server, "WEB", id or random_client_id("view"), token, token_in_url)
+        self._address = Address(server, "WEB", id or random_client_id("view"), token, token_in_url, tls_fingerprint)
         self._device = device
         self._standing = standing
         self._choose = choose
@@ -254,7 +257,7 @@ class Viewer:
                 return await Connection.open(http, self._address)
             except (ConnectError, ServerError) as error:
                 delay = backoff.next()
-                if not _passes(error) or self._now() + delay > deadline:
+                if isinstance(error, CertificateError) or not _passes(error) or self._now() + delay > deadline:
                     raise
                 log.info("viewer_connecting_again", reason=error, retry_seconds=round(delay, 1))
             await asyncio.sleep(delay)
