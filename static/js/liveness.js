@@ -1,8 +1,14 @@
 // @ts-check
 /** Whether a picture moves, has frozen or is back; judged from the pictures that came, never from hope. */
 
-/** No new picture for this long is a frozen one, and said so. A camera at one picture a second is not frozen. */
+/** No new picture for this long is a frozen one, and said so. */
 const FROZEN_AFTER_MS = 1_400;
+/** A slow camera, or a screen that stands still and is sent once a second, may miss one picture and is not frozen. */
+const FROZEN_AFTER_INTERVALS = 2.6;
+/** A longer one is a freeze, and says little of the camera's own pace. */
+const MAX_INTERVAL_MS = 2_500;
+/** The share of the newest interval in the mean of those before: four pictures make another pace. */
+const NEWEST_SHARE = 0.25;
 /** "Back" is shown this long after an interruption: long enough to be read by somebody who looked away. */
 const BACK_SHOWN_MS = 5_000;
 
@@ -17,6 +23,7 @@ export class Liveness {
   /** @type {number | null} when it last moved before it stood still or was lost; null while all is well */ #lostAt = null;
   /** @type {{at: number, afterMs: number} | null} */ #back = null;
   #hasMoved = false;
+  #intervalMs = 0; // between the pictures that were noticed, the mean of the last few
 
   /** A new connection counts its frames anew; the interruption, if there is one, goes on until they come. */
   restart() {
@@ -58,7 +65,7 @@ export class Liveness {
     this.#seen = clock;
     if (isFirst && this.#lostAt === null) this.#changedAt = now;
     if (isNew) this.#moved(now);
-    if (now - this.#changedAt <= FROZEN_AFTER_MS) return "live";
+    if (now - this.#changedAt <= Math.max(FROZEN_AFTER_MS, FROZEN_AFTER_INTERVALS * this.#intervalMs)) return "live";
     if (this.#hasMoved) this.#lostAt ??= this.#changedAt;
     return "frozen";
   }
@@ -81,6 +88,10 @@ export class Liveness {
 
   /** @param {number} now */
   #moved(now) {
+    if (this.#hasMoved) {
+      const newest = Math.min(now - this.#changedAt, MAX_INTERVAL_MS);
+      this.#intervalMs += (newest - this.#intervalMs) * NEWEST_SHARE;
+    }
     if (this.#lostAt !== null) this.#back = { at: now, afterMs: now - this.#lostAt };
     this.#lostAt = null;
     this.#changedAt = now;

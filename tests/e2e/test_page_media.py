@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(60)
 
+WALLS = ((1152, 808), (1408, 808), (1888, 988), (820, 1088), (812, 298), (366, 704))
+"""Widths and heights: 1440 x 900 with and without the list, full HD, a tablet, a phone both ways."""
+GAP_PX, STRIP_PX, MIN_STRIP_TILE_PX, PHONE_PX, RATIO = 10, 220, 150, 640, 16 / 9
+"""As in wall.js."""
+
 
 @contextlib.asynccontextmanager
 async def porch(server: RunningServer) -> AsyncIterator[None]:
@@ -181,3 +186,69 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, select, .toolbar
   .map((control) => ({ control, box: control.getBoundingClientRect() }))
   .filter(({ control, box }) => box.width > 0 && !control.disabled && (box.width < 44 || box.height < 44))
   .map(({ control, box }) => `${control.id || control.className} ${box.width} x ${box.height}`)"""
+
+
+async def test_however_many_pictures_there_are_they_fit(server: RunningServer, chromium: Chromium) -> None:
+    page = await chromium.open(f"{server.http_url}/")
+    layouts = await page.evaluate(LAYOUTS, [*WALLS])
+    for (width, height), counts in zip(WALLS, layouts, strict=True):
+        for count, (grid, spotlight) in enumerate(counts, start=1):
+            where = f"{count} pictures on {width} x {height}: {grid}, {spotlight}"
+            assert grid["columns"] * grid["tileWidth"] + (grid["columns"] - 1) * GAP_PX <= width, where
+            others = count - 1
+            large = spotlight["width"] / RATIO
+            assert spotlight["width"] <= width, where
+            if width < PHONE_PX:
+                continue
+            if spotlight["side"] == "beside":
+                assert large <= height + 1, where
+                assert not others or spotlight["width"] + GAP_PX + STRIP_PX <= width, where
+            else:
+                small = (spotlight["width"] - GAP_PX * (others - 1)) / others
+                assert small >= MIN_STRIP_TILE_PX, where
+                assert large + GAP_PX + small / RATIO <= height + 1, where
+    # Twenty need no scrolling on a laptop.
+    twenty, _ = layouts[0][19]
+    rows = -(-20 // twenty["columns"])
+    assert rows * twenty["tileWidth"] / RATIO + (rows - 1) * GAP_PX <= WALLS[0][1]
+
+
+LAYOUTS = """async (walls) => {
+  const { gridFor, spotlightFor } = await import("/static/js/wall.js");
+  const counts = Array.from({ length: 25 }, (_, index) => index + 1);
+  return walls.map(([width, height]) =>
+    counts.map((count) => [gridFor(count, width, height), spotlightFor(count - 1, width, height)]));
+}"""
+
+
+async def test_a_slow_camera_is_not_frozen(server: RunningServer, chromium: Chromium) -> None:
+    page = await chromium.open(f"{server.http_url}/")
+
+    async def frozen_at(*pictures: float) -> list[float]:
+        """Return when the picture is called frozen, seconds, if judged as the page does; it ends 3 s after the last."""
+        found: list[float] = await page.evaluate(JUDGE, list(pictures))
+        return found
+
+    quick = [number / 30 for number in range(1, 300)]
+    (said,) = await frozen_at(*quick)
+    assert 1.4 < said - quick[-1] < 1.8
+    once_a_second = [float(number) for number in range(1, 30)]
+    assert await frozen_at(*once_a_second) == [pytest.approx(29 + 2.6, abs=0.4)]
+    with_one_missing = [number for number in once_a_second if number != 15]
+    assert len(await frozen_at(*with_one_missing)) == 1, "only after the last"
+    assert len(await frozen_at(*quick, 14.0, *(14 + at for at in quick))) == 2, "a freeze, and the end"
+
+
+JUDGE = """async (pictures) => {
+  const { Liveness } = await import("/static/js/liveness.js");
+  const liveness = new Liveness();
+  const frozen = [];
+  let before = "live";
+  for (let now = 0; now < pictures.at(-1) + 3; now += 0.3) {
+    liveness.timed(pictures.findLast((at) => at <= now) ?? null);
+    const motion = liveness.update(1_000 + now * 1_000);
+    if (motion === "frozen" && before !== "frozen") frozen.push(now);
+    before = motion;
+  }
+  return frozen;
+}"""
