@@ -161,16 +161,16 @@ class _Watch:
 
     async def _until_done(self, taking: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + GIVE_UP_SECONDS
         report = loop.time() + REPORT_SECONDS
         while True:
             if taking.done():
                 self._ended(taking)
                 return
             now = loop.time()
-            if self._first_media is None and now > give_up:
+            # Where there is no feed at all `next_feed` gives up, and says why.
+            if self._feeds and self._first_media is None and now > self._feeds[0].since + GIVE_UP_SECONDS:
                 devices = ", ".join(watched.feed.device for watched in self._feeds)
-                raise NoFeedError(f"no media: {devices or 'no device'} sent nothing within {GIVE_UP_SECONDS:g} s")
+                raise NoFeedError(f"no media: {devices} sent nothing within {GIVE_UP_SECONDS:g} s")
             if self._seconds is not None and self._first_media is not None and now - self._first_media >= self._seconds:
                 return
             if now >= report:
@@ -240,6 +240,7 @@ class _WatchedFeed:
 
     def __init__(self, watch: _Watch, feed: Feed, path: Path | None) -> None:
         self.feed = feed
+        self.since = asyncio.get_running_loop().time()
         self.stats: FeedStats | None = None
         self._watch = watch
         self._recorder = Recorder(path, {track.kind for track in feed.tracks}) if path is not None else None

@@ -186,6 +186,14 @@ async def new_connection(engine: Engine, feed: int, *tracks: MediaStreamTrack) -
     return peer
 
 
+async def offering(shade: int = DARK) -> Peer:
+    """Make a wholly new connection and its offer, which nobody has seen yet."""
+    peer = Peer(RTCPeerConnection())
+    peer.pc.addTrack(camera(shade))
+    await peer.pc.setLocalDescription(await peer.pc.createOffer())
+    return peer
+
+
 async def test_a_new_connection_goes_on_with_the_same_feed_and_its_viewers() -> None:
     async with running_engine() as (engine, events):
         async with publisher(engine, events, 1, camera(DARK), AudioStreamTrack()) as device:
@@ -228,25 +236,23 @@ async def test_a_new_connection_with_other_tracks_is_offered() -> None:
 
 
 async def test_the_newest_connection_is_the_one_that_counts() -> None:
-    async with running_engine(connect_timeout=0.5) as (engine, events):
+    async with running_engine(connect_timeout=1.5) as (engine, events):
         async with publisher(engine, events, 1, camera(DARK)), viewer(engine, 11, 1) as watcher:
             await frames(watcher.tracks[0], 2)
-            lost = RTCPeerConnection()
-            lost.addTrack(camera())
-            await lost.setLocalDescription(await lost.createOffer())
-            await engine.republish(1, lost.localDescription.sdp)
-            await lost.close()
+            lost = await offering()
+            again = await offering(BRIGHT)
+            await engine.republish(1, lost.pc.localDescription.sdp)
             # A second one takes the place of the first that never came.
-            again = await new_connection(engine, 1, camera(BRIGHT))
+            publication = await engine.republish(1, again.pc.localDescription.sdp)
+            await lost.pc.close()
+            await again.pc.setRemoteDescription(RTCSessionDescription(publication.answer, "answer"))
             await shows(watcher.tracks[0], BRIGHT)
             assert not events.waiting(FeedEnded)
             assert len(engine._port._endpoints) == 2
 
-            lost = RTCPeerConnection()
-            lost.addTrack(camera())
-            await lost.setLocalDescription(await lost.createOffer())
-            await engine.republish(1, lost.localDescription.sdp)
-            await lost.close()
+            lost = await offering()
+            await engine.republish(1, lost.pc.localDescription.sdp)
+            await lost.pc.close()
             ended = await events.expect(FeedEnded)
             assert (ended.feed, ended.reason) == (1, "not_connected")
             await again.pc.close()
@@ -256,9 +262,7 @@ async def test_the_old_connection_may_die_while_the_new_one_is_made() -> None:
     async with running_engine() as (engine, events):
         async with publisher(engine, events, 1, camera(DARK)) as device, viewer(engine, 11, 1) as watcher:
             await frames(watcher.tracks[0], 2)
-            again = Peer(RTCPeerConnection())
-            again.pc.addTrack(camera(BRIGHT))
-            await again.pc.setLocalDescription(await again.pc.createOffer())
+            again = await offering(BRIGHT)
             publication = await engine.republish(1, again.pc.localDescription.sdp)
             old = engine._feeds[1].uplink
             assert old is not None
