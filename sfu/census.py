@@ -56,6 +56,12 @@ class Census:
         opened = self._subscriptions.get(subscription)
         return None if opened is None else opened.statistics()
 
+    def sent(self, subscription: int) -> tuple[int, int]:
+        """Return how many packets and payload bytes a subscription has been sent, by what it has now; some 1 us."""
+        opened = self._subscriptions.get(subscription)
+        consumers = () if opened is None else opened.subscriber.consumers
+        return sum(consumer.packets for consumer in consumers), sum(consumer.octets for consumer in consumers)
+
     def totals(self) -> EngineTotals:
         """Return sums over everything since the start: some 2 us a track, for who asks every second."""
         tally = Tally(self._relay.tally)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,18 +12,24 @@ from aiohttp import web
 import sfu
 
 from . import reloading, turn
+from .admin import Admin
+from .admin_access import Access
 from .auth import OpenAuthenticator
 from .config import flag_name, is_loopback
 from .connect import PATH, Door
 from .credentials import Credentials, CredentialsError
 from .listener import ConnectionGuard, GuardedSite
 from .logs import EventLog
+from .metrics import Metrics
 from .proxies import PROXIES, Networks, TrustedProxies
 from .schema import protocol_schema
 from .service import Service
+from .status import Status
 from .tokens import TokenAuthenticator, issue
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiohttp.typedefs import Handler
 
     from .auth import Authenticator
@@ -81,16 +88,40 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
         app[PROXIES],
     )
     app[STATIC] = static_directory()
-    app.router.add_get("/healthz", _health)
+    _add_operation(app, config, authenticator)
     app.router.add_get("/protocol.json", _protocol)
     app.router.add_get(PATH + "{rest:.*}", app[DOOR].connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
     app.router.add_get("/inspect", _page("inspect.html"))
+    app.router.add_get("/status", _page("status.html"))
     if app[STATIC].is_dir():
         app.router.add_static("/static", app[STATIC])
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _add_operation(app: web.Application, config: ServerConfig, authenticator: Authenticator | None) -> None:
+    """Serve what is for whoever runs the server."""
+    service, version = app[SERVICE], _version()
+    metrics = Metrics(service, app[GUARD], version)
+    service.observers.append(metrics)
+    access = Access.of(authenticator, app[PROXIES], config.admin_network, config.metrics_network)
+    Admin(service, Status(service, metrics, version), metrics, access).add_routes(app)
+
+    async def measure_lag(_app: web.Application) -> AsyncIterator[None]:
+        metrics.lag.start()
+        yield
+        metrics.lag.stop()
+
+    app.cleanup_ctx.append(measure_lag)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(SERVER_NAME)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # run from a copy that was never installed
 
 
 @web.middleware
@@ -105,10 +136,6 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
         response.headers["Cache-Control"] = "no-cache"
     if request.path.startswith("/static/js/") or request.path == "/protocol.json":
         response.headers["Access-Control-Allow-Origin"] = "*"  # pages elsewhere load these; they hold no secrets
-
-
-async def _health(_request: web.Request) -> web.Response:
-    return web.json_response({"status": "ok"})
 
 
 async def _protocol(_request: web.Request) -> web.Response:

@@ -120,7 +120,7 @@ class Door:
         # The raw path: a token may hold an encoded slash.
         role, client_id, token = _split_path(request.rel_url.raw_path)
         self._check_origin(request)
-        token = token or _bearer(request.headers.get("Authorization", ""))
+        token = token or bearer_token(request.headers.get("Authorization", ""))
         if not self._is_open:
             self._warn_of_plain_token(request)
             if token is None:
@@ -194,7 +194,7 @@ def _split_path(raw_path: str) -> tuple[Role, str, str | None]:
     return Role(role), client_id, token or None
 
 
-def _bearer(header: str) -> str | None:
+def bearer_token(header: str) -> str | None:
     """Return the token of an `Authorization` header (RFC 6750); another scheme may be a proxy's and is no token."""
     scheme, _, token = header.strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

@@ -292,6 +292,20 @@ class ServerStopping:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomCloseOrdered:
+    """An operator closes a room."""
+
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationStopOrdered:
+    """An operator ends a publication."""
+
+    feed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: `Rooms.deadline` has come."""
 
@@ -332,6 +346,8 @@ RoomsEvent = (
     | SubscriptionLost
     | ServerDraining
     | ServerStopping
+    | RoomCloseOrdered
+    | PublicationStopOrdered
     | Tick
 )
 

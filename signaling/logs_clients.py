@@ -94,6 +94,7 @@ _TOLD: Mapping[type, tuple[str, Callable[[Any], Mapping[str, object]]]] = {
     ),
     protocol.StartStreaming: ("device_invited", lambda event: {"room": event.room_id, "inviter": event.inviter}),
     protocol.StopStreaming: ("device_stopped", lambda event: {"room": event.room_id, "reason": event.reason}),
+    protocol.RoomClosed: ("room_closed", lambda event: {"room": event.room_id, "reason": event.reason}),
     protocol.AnswerToClient: ("publication_answered", _nothing),
     protocol.Unpublished: ("unpublished", _feed),
     protocol.OfferToSubscriber: ("subscription_offered", _feed),

@@ -171,11 +171,19 @@ class StartStreaming(Outbound):
 
 
 class StopStreaming(Outbound):
-    """Nobody watches a DEVICE any more: it should stop its camera."""
+    """Nobody watches a DEVICE any more, or an operator stops it: it should stop its camera."""
 
     event = "stop_streaming"
     room_id: int
-    reason: Literal["no_viewers", "shutdown"]
+    reason: Literal["no_viewers", "shutdown", "operator"]
+
+
+class RoomClosed(Outbound):
+    """A room has ended under a WEB that was in it; it is in it no more."""
+
+    event = "room_closed"
+    room_id: int
+    reason: Literal["operator"]
 
 
 class OfferToSubscriber(Outbound):

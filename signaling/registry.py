@@ -133,6 +133,11 @@ class Registry:
         """Sockets that wait to hear whether an older one with their client id is alive."""
         self.stopping = False
 
+    @property
+    def absent(self) -> int:
+        """How many clients have no socket and may come back."""
+        return len(self._absent)
+
     def record(self, client: Client) -> Record | None:
         """Return what is kept for a client, if it is connected or may come back."""
         return self._records.get(client)

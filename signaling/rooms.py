@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import effects, protocol
 from .state import AbsenceEnds, InvitationExpires, RoomEnds, State
-from .transitions import ending, membership, presence, publishing, subscribing
+from .transitions import administration, ending, membership, presence, publishing, subscribing
 from .transitions.turn import RefusedError, RoomLimits, Turn
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _TRANSITIONS: Mapping[type, Callable[[Turn, Any], None]] = {
     effects.LeaveRequested: membership.leave,
     effects.ServerDraining: membership.draining,
     effects.ServerStopping: membership.stopping,
+    effects.RoomCloseOrdered: administration.end_room,
+    effects.PublicationStopOrdered: administration.stop_publication,
     effects.OfferReceived: publishing.offer,
     effects.PublishDone: publishing.publish_done,
     effects.PublishFailed: publishing.publish_failed,

@@ -40,6 +40,8 @@ SESSIONS_STOP_TIMEOUT_SECONDS = 1.2
 """Above what a session allows itself for its last messages and its closing handshake."""
 ID_BITS = 31
 """Room and feed ids stay positive in a signed 32-bit integer."""
+ENDED_BY_OPERATOR = 4410
+"""Close code for a client that an operator disconnects: its session is over, it may come back."""
 GOING_AWAY = 1001
 """WebSocket close code of a server that stops."""
 
@@ -166,6 +168,31 @@ class Service:
             missed=len(record.outbox),
             received=record.received,
         )
+
+    def close_room(self, room: int) -> bool:
+        """End a room for everybody in it, as its operator; return whether there was one."""
+        found = room in self.rooms.state.rooms
+        self._take_news(effects.RoomCloseOrdered(room))
+        return found
+
+    def stop_publication(self, feed: int) -> bool:
+        """End a publication, as the operator; return whether there was one."""
+        found = feed in self.rooms.state.feeds
+        self._take_news(effects.PublicationStopOrdered(feed))
+        return found
+
+    def disconnect(self, client: Client) -> bool:
+        """End a client's session and close its socket, as the operator; return whether there was one.
+
+        It may come back as a new client: a token can only be taken back by another secret.
+        """
+        record = self.registry.record(client)
+        if record is None:
+            return False
+        if record.session is not None:
+            record.session.stop(ENDED_BY_OPERATOR, "ended by the operator", resumable=False)
+        self.registry.end(record, "disconnected")
+        return True
 
     def lost(self, session: Session, *, resumable: bool) -> None:
         """Take note that a socket is closed: its client may come back within the grace period if `resumable`."""

@@ -16,12 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from .auth import Grant, UnauthorizedError
-from .protocol import MAX_NAMED_DEVICES
+from .protocol import MAX_NAMED_DEVICES, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from .protocol import Role
 
 MAX_TOKEN_CHARS = 8000
 """What fits into a request line, which aiohttp bounds at 8190 characters; a token with every claim has some 500."""
@@ -102,6 +100,23 @@ def _public_key(label: str, pem: str) -> Key:
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return Key("ES256", key)
     raise KeyFormatError("expected an RSA (RS256) or P-256 (ES256) public key, got one of another kind")
+
+
+def bearer_of(token: str | None) -> tuple[Role, str]:
+    """Return as whom a token lets its bearer connect, not yet checked; raise `UnauthorizedError` where it does not say.
+
+    For requests that name no client themselves: what it says is then to be held against the token by `authenticate`.
+    """
+    if not token or len(token) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(token):
+        raise UnauthorizedError("expected Bearer and a signed JWT")
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False} | _SIGNATURE_ONLY)
+    except (jwt.PyJWTError, RecursionError):
+        raise UnauthorizedError("expected Bearer and a signed JWT") from None
+    role, subject = claims.get("role"), claims.get("sub")
+    if not isinstance(subject, str) or not isinstance(role, str) or role not in Role.__members__:
+        raise UnauthorizedError("sub, role: expected a client id, and WEB or DEVICE")
+    return Role(role), subject
 
 
 class TokenAuthenticator:

@@ -26,7 +26,7 @@ def end_unless_held(turn: Turn, room: Room) -> None:
     if awaited or room.is_watched():
         return
     if turn.limits.stop_grace_seconds <= 0 or not (room.members or room.invitations):
-        _close_room(turn, room)
+        close_room(turn, room)
     elif RoomEnds(room.id) not in turn.state.timers:
         if creator is not None:
             creator.created.pop(room.id, None)  # no longer its creator's to leave, nor counted as its
@@ -35,10 +35,10 @@ def end_unless_held(turn: Turn, room: Room) -> None:
 
 def room_ends(turn: Turn, key: RoomEnds) -> None:
     """End a room to which no WEB has come back."""
-    _close_room(turn, turn.state.rooms[key.room])
+    close_room(turn, turn.state.rooms[key.room])
 
 
-def _close_room(turn: Turn, room: Room) -> None:
+def close_room(turn: Turn, room: Room) -> None:
     """End a room that nobody watches: its devices leave it, and stop when it was their last."""
     stop = protocol.StopStreaming(room_id=room.id, reason="no_viewers")
     asked = [client for client in room.invitations if client not in room.members]

@@ -76,7 +76,7 @@ def gone(turn: Turn, event: ClientGone) -> None:
 def _go(turn: Turn, client: Client, reason: EndReason) -> None:
     participant = turn.state.participants[client]
     for room in _rooms_of(turn, participant):
-        _depart(turn, participant, room, reason)
+        depart(turn, participant, room, reason)
     for number in list(participant.invitations):
         presence.close_invitation(turn, turn.state.rooms[number], client)
         end_unless_held(turn, turn.state.rooms[number])
@@ -143,7 +143,7 @@ def leave(turn: Turn, event: LeaveRequested) -> None:
         raise not_in_room(None)
     for room in rooms:
         turn.reply(event, protocol.Left(room_id=room.id))
-        _depart(turn, participant, room, "left")
+        depart(turn, participant, room, "left")
 
 
 def _rooms_of(turn: Turn, participant: Participant) -> list[Room]:
@@ -153,7 +153,8 @@ def _rooms_of(turn: Turn, participant: Participant) -> list[Room]:
     return [room for room in rooms if room.id in participant.rooms or not room.joined_by_web]
 
 
-def _depart(turn: Turn, participant: Participant, room: Room, reason: EndReason) -> None:
+def depart(turn: Turn, participant: Participant, room: Room, reason: EndReason) -> None:
+    """Take a client out of a room, or give a room up that it opened and nobody has joined."""
     client = participant.client
     if room.id in participant.rooms:
         if participant.feed is not None:

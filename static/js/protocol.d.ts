@@ -75,6 +75,13 @@ export type ServerEvents = {
         inviter: string;
     };
     /**
+     * an operator has ended a room that this viewer was in
+     */
+    room_closed: {
+        room_id: number;
+        reason: string;
+    };
+    /**
      * nobody is left who watches this device
      */
     stop_streaming: {
@@ -149,6 +156,7 @@ export type ServerEvents = {
  * @property {{feed: number, room_id: number, device: string, tracks: TrackInfo[]}} tracks_changed it has other tracks now
  * @property {StopListening} stop_listening it ended
  * @property {{room_id: number, inviter: string}} start_streaming a device is invited
+ * @property {{room_id: number, reason: string}} room_closed an operator has ended a room that this viewer was in
  * @property {{room_id: number, reason: string}} stop_streaming nobody is left who watches this device
  * @property {{sdp: string, feed: number}} offer_to_subscriber a feed's tracks changed, or an offer that no request claims
  * @property {{typ: "pub" | "sub", feed: number}} connection_lost a media connection died while the socket lives

@@ -195,7 +195,7 @@ export class Publisher extends Emitter {
    */
   async #stopped({ room_id: room, reason }) {
     if (room !== undefined) this.#rooms.delete(room);
-    if (reason === "shutdown") this.#rooms.clear();
+    if (reason === "shutdown" || reason === "operator") this.#rooms.clear(); // it is out of all of them
     this.#publication.suspend();
     this.#updateState();
     if (this.#rooms.size === 0 || this.#connection.state !== "open") return;

@@ -23,7 +23,7 @@ from signaling.outbound import Track
 from signaling.protocol import EVENTS, ErrorCode, ProtocolError, Role
 from signaling.registry import CLOSE_CODES
 from signaling.schema import inbound_models, outbound_models, protocol_schema
-from signaling.service import GOING_AWAY
+from signaling.service import ENDED_BY_OPERATOR, GOING_AWAY
 from signaling.transitions.presence import MAX_STANDING_NAMES
 from signaling.transitions.turn import RoomLimits
 from tests.helpers.browser import running_chromium
@@ -178,7 +178,14 @@ def test_every_error_code_has_its_test() -> None:
 def test_every_close_code_is_there() -> None:
     listed = {int(row[0]) for row in rows("close code")}
     ours = {*CLOSE_CODES.values(), session.GOODBYE, session.HEARTBEAT_LOST}
-    assert listed == ours | {GOING_AWAY, session.TOO_SLOW, PROTOCOL_ERROR, INVALID_TEXT, MESSAGE_TOO_BIG}
+    assert listed == ours | {
+        GOING_AWAY,
+        ENDED_BY_OPERATOR,
+        session.TOO_SLOW,
+        PROTOCOL_ERROR,
+        INVALID_TEXT,
+        MESSAGE_TOO_BIG,
+    }
 
 
 def test_the_limits_are_the_settings() -> None:
