@@ -29,16 +29,26 @@ SAID_WITHIN_MS = 2_000
 LOST_MS = 20_000
 """For what browsers find out in five seconds, and mend in as many."""
 
-# Both times are the page's own: how late the test hears of them does not count.
+# All times are the page's own: how late the test hears of them does not count, nor how long a busy machine kept the
+# page from running at all, which its own clock tells.
 WATCH_BADGE = """async () => {
   const video = document.querySelector(".tile video");
   const badge = document.querySelector(".tile-badge");
   window.said = [];
-  const shown = (now) => { window.lastPictureAt = now; video.requestVideoFrameCallback(shown); };
+  window.keptMs = 0;
+  let ranAt = performance.now();
+  setInterval(() => {
+    keptMs = Math.max(keptMs, performance.now() - ranAt - 50);
+    ranAt = performance.now();
+  }, 50);
+  const shown = (now) => {
+    Object.assign(window, { lastPictureAt: now, keptMs: 0 });
+    video.requestVideoFrameCallback(shown);
+  };
   await new Promise((go) => video.requestVideoFrameCallback((now) => { shown(now); go(); }));
   new MutationObserver(() => {
     const text = badge.hidden ? "" : badge.textContent;
-    if (said.at(-1)?.text !== text) said.push({ text, after: performance.now() - lastPictureAt });
+    if (said.at(-1)?.text !== text) said.push({ text, after: performance.now() - lastPictureAt, keptMs });
   }).observe(badge, { subtree: true, childList: true, attributes: true, characterData: true });
 }"""
 
@@ -92,4 +102,4 @@ async def expect_frozen(viewer: Page) -> None:
     await expect(viewer.locator(".camera-state")).to_have_text("Frozen")
     await expect(viewer.locator("#announcements")).to_have_text("cam-1 is frozen.")
     frozen = await viewer.evaluate("() => said.find(({ text }) => text === 'FROZEN')")
-    assert frozen["after"] < SAID_WITHIN_MS
+    assert frozen["after"] < SAID_WITHIN_MS + 2 * frozen["keptMs"], frozen
