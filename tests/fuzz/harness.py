@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfu.faults import Faults
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -31,6 +33,14 @@ MAX_REPORTED_FAILURES = 20
 """Distinct ones kept; the same line failing again is counted only."""
 WARM_UP_FRACTION = 10
 CORPUS = Path(__file__).with_name("corpus")
+
+
+class StrictFaults(Faults):
+    """Faults that are not kept from anybody: where the server goes on after a bug, a fuzzer is to find it."""
+
+    def report(self, what: str, error: BaseException, **fields: object) -> None:  # noqa: ARG002  the overridden one's
+        """Raise what was caught."""
+        raise error
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sfu.subscriber import START_DELAY_SECONDS, Subscriber
 
 from . import rtcp, rtp
 from .answers import OFFER, PUBLISHED
-from .harness import Target
+from .harness import StrictFaults, Target
 from .mutators import mutate_bytes, pick
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class Viewer:
     def __init__(self) -> None:
         self.packets: list[bytes] = []
 
+    def crashed(self, error: Exception) -> None:
+        raise error
+
     def send_media(self, runs: Sequence[Run]) -> int:
         packets = [packet for run in runs for packet in run]
         self.packets += packets
@@ -69,7 +72,7 @@ def one_input(data: bytes) -> None:
     """Run records of kind, 16-bit length and bytes. Nothing is raised; what leaves can be read."""
     reports: list[bytes] = []
     viewer = Viewer()
-    relay = MediaRelay(lambda: None, None)
+    relay = MediaRelay(lambda: None, None, StrictFaults())
     feed = _feed(relay, data[0] if data else 0)
     publisher = Publisher(feed.sources, reports.append, lambda: None)
     subscriber = Subscriber(feed.producers, relay, "cname", reports.append)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sfu.transport.ice import UFRAG_BYTES, IceLite
 from sfu.transport.port import MediaPort
 
-from .harness import Target
+from .harness import StrictFaults, Target
 from .mutators import mutate_bytes, pick
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ class FakeEndpoint:
     def authentic_check(self, now: float) -> None:  # noqa: ARG002  the protocol's signature
         self.checks += 1
 
+    def crashed(self, error: Exception) -> None:
+        raise error
+
     def handle_dtls(self, data: bytes) -> None:
         assert 20 <= data[0] <= 63
         self.packets += 1
@@ -113,7 +116,7 @@ class FakeEndpoint:
 def one_input(data: bytes) -> None:
     """Take a datagram from a stranger, then once more. Nothing is raised; each is proved or counted."""
     port, endpoint, path = MediaPort.__new__(MediaPort), FakeEndpoint(), FakePath()
-    port.drops, port._endpoints = _PORT.drops, {UFRAG: endpoint}
+    port.drops, port.faults, port._endpoints = _PORT.drops, StrictFaults(), {UFRAG: endpoint}
     before = port.drops.total()
     port.dispatch_unknown(path, data, 1.0)
     assert port.drops.total() - before == 1 - endpoint.checks, "a datagram is either authentic or counted"
