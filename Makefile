@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 MEASURING := tests/benchmarks tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 
-.PHONY: run test lint types format bench fuzz clean
+.PHONY: run test lint types format bench fuzz binary soak clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,5 +43,10 @@ bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root 
 fuzz: $(STAMP) ## a million hostile inputs for each decoder, some 40 minutes on one core
 	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS)
 
+binary: $(STAMP) ## dist/aiosfu, one file that runs without Python, and its own end-to-end test
+	$(BIN)/python -m deploy.binary
+	$(BIN)/python -m tests.helpers.browser --install
+	$(BIN)/python -m pytest tests/packaging/binary_e2e.py
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -15,6 +15,7 @@ from .program import (
     add_connection_arguments,
     complain,
     configure_logs,
+    id_of,
     megabits,
     token_of,
     until_stopped,
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio", metavar="SOURCE", help="take the sound from another source, or `none`")
     parser.add_argument("--loop", action="store_true", help="play a file again and again")
     parser.add_argument("--codec", choices=("vp8", "h264"), help="video codec to send (default: the source's, or VP8)")
-    parser.add_argument("--id", help="the name viewers see (default: a random one)")
+    parser.add_argument("--id", help="the name viewers see (default: the token's, or a random one)")
     parser.add_argument("--quiet", action="store_true", help="show no status")
 
 
@@ -59,7 +60,7 @@ async def run(args: argparse.Namespace) -> int:
     try:
         device = Device(
             args.server,
-            id=args.id,
+            id=id_of(args),
             token=token_of(args),
             token_in_url=args.token_in_url,
             tls_fingerprint=args.tls_fingerprint,

@@ -20,6 +20,7 @@ from .program import (
     add_connection_arguments,
     complain,
     configure_logs,
+    id_of,
     megabits,
     token_of,
     until_stopped,
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_connection_arguments(parser)
     parser.add_argument("--device", metavar="ID", help="watch this device only (default: all that are there)")
+    parser.add_argument("--id", help="id to watch as (default: the token's, or a random one)")
     parser.add_argument(
         "--standing", action="store_true", help="also invite devices that come online later, for as long as this runs"
     )
@@ -80,6 +82,7 @@ async def run(args: argparse.Namespace) -> int:
         viewer = Viewer(
             args.server,
             device=args.device,
+            id=id_of(args),
             token=token_of(args),
             token_in_url=args.token_in_url,
             tls_fingerprint=args.tls_fingerprint,

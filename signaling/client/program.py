@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+import jwt
+
 from signaling.logs import LEVELS, configure
 
 if TYPE_CHECKING:
@@ -68,6 +70,20 @@ def token_of(args: argparse.Namespace) -> str:
     """Return the token from the option or the environment."""
     token: str | None = args.token
     return os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+
+
+def id_of(args: argparse.Namespace) -> str | None:
+    """Return the id from the option or, as a server with auth on lets in no other, the token's subject (RFC 7519).
+
+    None where neither is there. The token is not checked: that is the server's.
+    """
+    if args.id is not None:
+        return str(args.id)
+    try:
+        subject = jwt.decode(token_of(args), options={"verify_signature": False}).get("sub")
+    except jwt.InvalidTokenError:  # tokens of other servers may be anything
+        return None
+    return subject if isinstance(subject, str) else None
 
 
 async def until_stopped(work: Coroutine[object, object, T]) -> T | None:

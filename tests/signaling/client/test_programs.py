@@ -10,9 +10,10 @@ import pytest
 
 from signaling.client import Viewer, read_frame_counter
 from tests.helpers.server import running_server, until
+from tests.helpers.tokens import SECRET, token
 
 from . import media
-from .stage import Program, a_device, counters, pictures
+from .stage import SOURCE, Program, a_device, counters, pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,3 +193,15 @@ async def test_device_without_a_server_keeps_trying_and_can_be_stopped() -> None
     assert (status, err) == (0, "")
     assert took < STOP_SECONDS
     assert TOKEN not in out
+
+
+async def test_both_commands_have_the_id_of_their_token() -> None:
+    async with running_server(auth_secret=SECRET) as server:
+        device = ("device", "--server", server.server_url, "--source", SOURCE, "--quiet")
+        async with Program(*device, "--token", token("garden", "DEVICE")):
+            view = ("view", "--server", server.server_url, "--standing", "--seconds", "1")
+            async with Program(*view, "--token", token("anna")) as program:
+                status, out, err = await program.end()
+        assert (status, err) == (0, "")
+        assert "summary  garden" in out
+        await server.wait_empty()
