@@ -19,7 +19,7 @@ from .config import flag_name, is_loopback
 from .connect import PATH, Door
 from .credentials import Credentials, CredentialsError
 from .listener import ConnectionGuard, GuardedSite
-from .logs import EventLog
+from .logs import EventLog, internal_error
 from .metrics import Metrics
 from .proxies import PROXIES, Networks, TrustedProxies
 from .schema import protocol_schema
@@ -76,7 +76,7 @@ def static_directory() -> Path:
 
 def create_app(service: Service, config: ServerConfig, authenticator: Authenticator | None = None) -> web.Application:
     """Return the application; `service` is started and stopped by its owner."""
-    app = web.Application(middlewares=[_renew_time])
+    app = web.Application(middlewares=[_renew_time, _answer_faults])
     app[SERVICE] = service
     app[PROXIES] = TrustedProxies(config.trusted_proxy)
     app[GUARD] = ConnectionGuard(config.max_pending_connections, config.request_timeout)
@@ -128,6 +128,19 @@ def _version() -> str:
 async def _renew_time(request: web.Request, handler: Handler) -> web.StreamResponse:
     request.app[GUARD].request_began(request.protocol)
     return await handler(request)
+
+
+@web.middleware
+async def _answer_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a bug of ours in our words, and log it as every other is: aiohttp would log the path with its token."""
+    try:
+        return await handler(request)
+    except (web.HTTPException, OSError):  # answers, and connections that are gone
+        raise
+    except Exception as error:  # noqa: BLE001  any bug is meant
+        resource = request.match_info.route.resource
+        reference = log.bug("request_failed", error, path=None if resource is None else resource.canonical)
+        return web.Response(status=500, text=internal_error(reference))
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

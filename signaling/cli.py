@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from . import config_sources, logs, resources
+from . import config_sources, faults, logs, resources
 from .app import Server, ServerStartError
 from .drain import StopSignals
 from .logs import EventLog
@@ -133,6 +133,7 @@ async def serve(settings: ServerConfig, read_again: Callable[[], ServerConfig] |
     resources.raise_file_limit()
     signals = StopSignals()
     loop = asyncio.get_running_loop()
+    faults.watch(loop)
     server = Server(settings)
     token = server.issue_token(Role.DEVICE, DEMO_DEVICE_ID) if settings.demo else None
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows, again

@@ -14,7 +14,7 @@ from . import limits, origins, protocol, proxies
 from .auth import OpenAuthenticator, UnauthorizedError
 from .frames import FrameError, Opcode
 from .heartbeat import Heartbeat
-from .logs import EventLog
+from .logs import EventLog, internal_error
 from .protocol import ErrorCode, ProtocolError, Role
 from .registry import CLOSE_CODES, ConnectionRefused, ResumeRequest
 from .session import TOO_BIG_LINGER_SECONDS, Session, frame_words
@@ -94,6 +94,9 @@ class Door:
             await _refuse(socket, refusal)
         except FrameError as error:
             await _hang_up(socket, error)
+        except Exception as error:  # noqa: BLE001  aiohttp would answer a socket that is not its own any more
+            reference = log.bug("connection_failed", error)
+            await _refuse(socket, ConnectionRefused(ErrorCode.INTERNAL, internal_error(reference)))
         except BaseException:
             socket.abort()  # nobody would look after it
             raise

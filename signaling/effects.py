@@ -391,6 +391,14 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What was due at a timer was not decided, by a bug of ours; what else was due has been."""
+
+    timer: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Republish:
     """Have the engine answer a further offer on a feed."""
 
@@ -439,4 +447,4 @@ class Unsubscribe:
 
 
 EngineEffect = Publish | Republish | Unpublish | Subscribe | Accept | Pause | Unsubscribe
-Effect = Send | Fail | Forget | EngineEffect
+Effect = Send | Fail | Forget | Fault | EngineEffect

@@ -13,6 +13,8 @@ MAX_CONTROL_PAYLOAD_BYTES = 125
 """RFC 6455 section 5.5."""
 MAX_FRAGMENTS = 4096
 """Of one message: empty ones would go on for ever without making it too big."""
+MAX_FRAMES_PER_STEP = 16
+"""Looked at in search of one message: a client may send 40,000 empty fragments in what one read of a socket brings."""
 MAX_SHARED_TEXT_CHARS = 4096
 """What is told to thousands is short; its frame is made once."""
 
@@ -48,6 +50,10 @@ class Message(NamedTuple):
     opcode: Opcode
     payload: bytes
     text: str = ""
+
+
+UNFINISHED = Message(Opcode.CONTINUATION, b"")
+"""Stands for a message that may be there: so many frames were looked at that others are to have their turn first."""
 
 
 class FrameError(Exception):
@@ -87,15 +93,18 @@ class FrameReader:
         self._buffer += data
 
     def next(self) -> Message | None:
-        """Return the next message that has come whole, or None; raise `FrameError`."""
-        while (frame := self._next_frame()) is not None:
+        """Return the next message that has come whole, `UNFINISHED`, or None; raise `FrameError`."""
+        for _ in range(MAX_FRAMES_PER_STEP):
+            frame = self._next_frame()
+            if frame is None:
+                return None
             is_final, opcode, payload = frame
             if opcode >= Opcode.CLOSE:
                 return Message(opcode, payload)
             message = self._join(opcode, payload, is_final=is_final)
             if message is not None:
                 return message
-        return None
+        return UNFINISHED
 
     def _next_frame(self) -> tuple[bool, Opcode, bytes] | None:
         buffer, at = self._buffer, self._at

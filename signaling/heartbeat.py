@@ -23,6 +23,10 @@ class Beating(Protocol):
         """Ask for a sign of life; return after how many seconds to do so again, 0 for never."""
         ...
 
+    def failed(self, error: Exception) -> None:
+        """End: asking has failed, by a bug of ours."""
+        ...
+
 
 class Heartbeat:
     """Call `beat` of all that were added, each at its time."""
@@ -79,7 +83,11 @@ class Heartbeat:
         return beating
 
     def _beat(self, beating: Beating, now: float) -> None:
-        seconds = beating.beat(now)
+        try:
+            seconds = beating.beat(now)
+        except Exception as error:  # noqa: BLE001  all the others' heartbeats would end with it
+            beating.failed(error)
+            return
         if seconds >= self._interval_seconds:
             self._regular[beating] = now + self._interval_seconds
         elif seconds > 0:

@@ -16,6 +16,10 @@ class Writer(Protocol):
         """Write what waits."""
         ...
 
+    def failed(self, error: Exception) -> None:
+        """End: writing has failed, by a bug of ours."""
+        ...
+
 
 class Pacer:
     """Have writers flush, so many in one turn of the event loop; the first come first."""
@@ -31,7 +35,7 @@ class Pacer:
             return
         if self._woken < MAX_WAKES_PER_TURN and not self._waiting:
             self._woken += 1
-            writer.flush()
+            self._flush(writer)
         else:
             self._waiting[writer] = None
         self._schedule()
@@ -47,6 +51,13 @@ class Pacer:
         self._woken = len(first)
         for writer, _ in first:
             del self._waiting[writer]
-            writer.flush()
+            self._flush(writer)
         if first:
             self._schedule()
+
+    @staticmethod
+    def _flush(writer: Writer) -> None:
+        try:
+            writer.flush()
+        except Exception as error:  # noqa: BLE001  the others wait behind it
+            writer.failed(error)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import effects, protocol
+from .faults import INTERNAL_ERROR
 from .logs import EventLog
 from .outbox import Outbox, OutboxLimits
 from .protocol import ErrorCode
@@ -34,6 +35,7 @@ CLOSE_CODES: Mapping[ErrorCode, int] = {
     ErrorCode.FORBIDDEN: 4403,
     ErrorCode.CLIENT_ID_IN_USE: 4409,
     ErrorCode.SERVER_FULL: 4429,
+    ErrorCode.INTERNAL: INTERNAL_ERROR,
 }
 """How the socket closes after a refused connection."""
 REPLACED = CLOSE_CODES[ErrorCode.CLIENT_ID_IN_USE]

@@ -135,7 +135,10 @@ class Rooms:
             if key is None:
                 break
             turn = Turn(self.state, self._limits, self._allocate_id, now)
-            _EXPIRIES[type(key)](turn, key)
+            try:
+                _EXPIRIES[type(key)](turn, key)
+            except Exception as error:  # noqa: BLE001  what has been decided for others must not be lost
+                found.append(effects.Fault(type(key).__name__, error))
             found += turn.effects
         return found
 

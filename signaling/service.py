@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import effects, protocol
 from .drain import Drain
 from .engine_calls import EngineCalls
+from .faults import INTERNAL_ERROR
 from .logs import EventLog, internal_error
 from .logs_clients import ClientLog
 from .pacer import Pacer
@@ -135,6 +136,13 @@ class Service:
     async def admit(self, session: Session, resume: ResumeRequest | None = None) -> None:
         """Take a new socket in and welcome its client, or raise `ConnectionRefused`."""
         record, resumed = await self.registry.admit(session, resume)
+        try:
+            self._welcome(session, record, resumed=resumed)
+        except BaseException:
+            self.registry.lost(session, resumable=False)  # its socket closes without the session that would say so
+            raise
+
+    def _welcome(self, session: Session, record: Record, *, resumed: bool) -> None:
         client = session.client
         welcome = protocol.Welcome(
             client_id=client.id,
@@ -271,7 +279,17 @@ class Service:
             try:
                 self._carry_out(effect)
             except Exception as error:  # noqa: BLE001  the other effects of this event concern other clients
-                log.bug("effect_failed", error, effect=type(effect).__name__)
+                self._effect_failed(effect, error)
+
+    def _effect_failed(self, effect: Effect, error: Exception) -> None:
+        """Close the client that was not told something: it would go on with what is not so any more."""
+        client = effect.client if isinstance(effect, effects.Send | effects.Fail) else None
+        session = None if client is None else self.sessions.get(client)
+        reference = log.bug(
+            "effect_failed", error, effect=type(effect).__name__, client=None if client is None else client.id
+        )
+        if session is not None:
+            session.stop(INTERNAL_ERROR, internal_error(reference), resumable=False)
 
     def _take_engine_event(self, event: sfu.EngineEvent) -> None:
         now = asyncio.get_running_loop().time()
@@ -305,6 +323,8 @@ class Service:
                 self._send(client, event, request_id)
             case effects.Fail(client, code, message, event_name, request_id):
                 self._fail(client, code, message, event_name, request_id)
+            case effects.Fault(timer, error):
+                log.bug("timer_failed", error, timer=timer)
             case effects.Forget(client):
                 record = self.registry.record(client)
                 session = None if record is None else record.id

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import frames, protocol
 from .effects import Client
+from .faults import INTERNAL_ERROR
 from .frames import FrameError, Message, Opcode
 from .limits import TokenBucket
-from .logs import EventLog
+from .logs import EventLog, internal_error
 from .outbox import Outbox, OutboxLimits
 from .protocol import ErrorCode
 
@@ -196,6 +197,12 @@ class Session:
         self._socket.attach(self)
 
     def _end(self) -> None:
+        try:
+            self._finish()
+        except Exception as error:  # noqa: BLE001  nobody else would close the socket
+            self.failed(error)
+
+    def _finish(self) -> None:
         """Tell the service, then close; with `flush` only when all is written, or does not leave in time."""
         ending = self._ending
         if ending is None or self._is_ended:
@@ -216,6 +223,13 @@ class Session:
             self._timer.cancel()
         if self._ending is not None:
             self._socket.close(self._ending.code, self._ending.reason)
+
+    def failed(self, error: Exception) -> None:
+        """End the session: handling it has failed, by a bug of ours. It is no state to come back to."""
+        reference = log.bug("session_failed", error, role=self.client.role, client=self.client.id)
+        if self._ending is not None:
+            self._socket.abort()  # the end itself has failed
+        self.stop(INTERNAL_ERROR, internal_error(reference), resumable=False)
 
     # --- what the socket says -------------------------------------------------------------------------------------
 

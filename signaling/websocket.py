@@ -15,10 +15,26 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from aiohttp import web
 
-from .frames import NO_STATUS, FrameError, FrameReader, Message, Opcode, close_code, close_frame, frame, text_frame
+from .frames import (
+    NO_STATUS,
+    UNFINISHED,
+    FrameError,
+    FrameReader,
+    Message,
+    Opcode,
+    close_code,
+    close_frame,
+    frame,
+    text_frame,
+)
+from .logs import EventLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.http import WebSocketReader
+
+log = EventLog("signaling.websocket")
 
 CLOSE_TIMEOUT_SECONDS = 0.5
 """For the client's half of the closing handshake; the server has two seconds to stop."""
@@ -52,6 +68,10 @@ class Listener(Protocol):
 
     def connection_closed(self) -> None:
         """Take note that the connection is gone."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Close: handling what came has failed, by a bug of ours; nothing more is handed on."""
         ...
 
 
@@ -260,7 +280,23 @@ class SignalingSocket(asyncio.Protocol):
                 self._pump()
 
     def _pump(self) -> None:
-        """Hand on messages that have come, some now and the others in the loop's next turns."""
+        """Hand on messages that have come; what a bug of ours makes of one costs nobody else anything."""
+        self._guard(self._hand_on)
+
+    def _guard(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            call(*args)
+        except Exception as error:  # noqa: BLE001  any bug is meant; raised further it would leave the client hanging
+            self._is_broken = True
+            if self._listener is None:
+                log.bug("connection_failed", error)
+                self.abort()
+                self._wake()
+            else:
+                self._listener.failed(error)
+
+    def _hand_on(self) -> None:
+        """Hand on some messages now, the others in the loop's next turns."""
         self._is_pumping = False
         early = self._early
         if self._listener is not None and early is not None:
@@ -275,6 +311,8 @@ class SignalingSocket(asyncio.Protocol):
             if message is None:
                 self._resume()
                 return
+            if message is UNFINISHED:
+                break
             self._deliver(message)
         self._pause()
         self._is_pumping = True
@@ -339,7 +377,7 @@ class SignalingSocket(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._is_paused = False
         if self._listener is not None:
-            self._listener.writable()
+            self._guard(self._listener.writable)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -352,5 +390,5 @@ class SignalingSocket(asyncio.Protocol):
             handler.connection_lost(exc)
         self._wake()
         if self._listener is not None:
-            self._listener.connection_closing(None)
-            self._listener.connection_closed()
+            self._guard(self._listener.connection_closing, None)
+            self._guard(self._listener.connection_closed)

@@ -40,7 +40,7 @@ SIGNALING_ORDER = [
     ("protocol", "schema"),
     ("inbound", "outbound"),
     ("codes",),
-    ("candidates", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
+    ("candidates", "faults", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
 ]
 """A module imports from the lines below its own, or from its own line."""
 SIGNALING_PURE = (

@@ -11,6 +11,7 @@ from signaling.frames import (
     MAX_CONTROL_PAYLOAD_BYTES,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
+    UNFINISHED,
     FrameError,
     FrameReader,
     Message,
@@ -58,6 +59,8 @@ def _read(pieces: list[bytes]) -> tuple[list[Message], int | None]:
         for piece in pieces:
             reader.feed(piece)
             while (message := reader.next()) is not None:
+                if message is UNFINISHED:
+                    continue
                 messages.append(message)
                 if message.opcode is Opcode.CLOSE:
                     close_code(message.payload)

@@ -49,8 +49,8 @@ class Events:
 
 
 @asynccontextmanager
-async def running_engine(**settings: Any) -> AsyncIterator[tuple[Engine, Events]]:
-    """Run an engine on 127.0.0.1; afterwards nothing of it may be left."""
+async def running_engine(*, is_sound: bool = True, **settings: Any) -> AsyncIterator[tuple[Engine, Events]]:
+    """Run an engine on 127.0.0.1; afterwards nothing of it may be left. Unless `is_sound` it may have had faults."""
     events = Events()
     engine = Engine(EngineSettings(**settings), events.queue.put_nowait)
     await engine.start()
@@ -62,6 +62,7 @@ async def running_engine(**settings: Any) -> AsyncIterator[tuple[Engine, Events]
         assert not engine._subscriptions
         assert not engine._port._endpoints
         assert not engine._ending
+        assert not (is_sound and engine.census.faults()), engine.census.faults()
         # Stock clients may leave tasks of their own; the engine's carry names.
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("handshake")] == []
 

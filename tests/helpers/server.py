@@ -105,6 +105,7 @@ async def running_server(
     assert took < STOP_SECONDS, f"the server took {took:.1f} s to stop"
     assert not server.service.sessions
     assert server.service.rooms.state.is_empty()
+    assert not server.service.engine.census.faults()
     server.service.rooms.check()
     if check_tasks:
         await assert_no_stray_tasks(before)

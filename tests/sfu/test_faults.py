@@ -47,7 +47,7 @@ async def assert_one_ends(engine: Engine, events: Events, name: str = "peer_cras
 
 @pytest.mark.parametrize("seam", ["its packets", "its packets, alone", "its RTCP", "its timer", "its DTLS", "its end"])
 async def test_one_viewers_bug_ends_that_viewer(seam: str, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack()):
+    async with running_engine(is_sound=False) as (engine, events), publisher(engine, events, 1, CountingTrack()):
         async with viewer(engine, 11, 1) as unlucky, viewer(engine, 12, 1) as other:
             await frames(unlucky.tracks[0], 3)
             await frames(other.tracks[0], 3)
@@ -108,7 +108,7 @@ async def test_a_bug_of_who_is_told_costs_no_media() -> None:
 async def test_a_bug_at_a_strangers_datagram_or_at_one_path_costs_the_others_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack()):
+    async with running_engine(is_sound=False) as (engine, events), publisher(engine, events, 1, CountingTrack()):
         async with viewer(engine, 11, 1) as watcher:
             await frames(watcher.tracks[0], 3)
             port, sock = engine._port, engine._port._sockets[0]

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from signaling.frames import (
     INVALID_TEXT,
     MAX_FRAGMENTS,
+    MAX_FRAMES_PER_STEP,
     MESSAGE_TOO_BIG,
     NO_STATUS,
     PROTOCOL_ERROR,
+    UNFINISHED,
     FrameError,
     FrameReader,
     Message,
@@ -44,7 +46,12 @@ def client_frame(first: int, payload: bytes, mask: bytes = b"\x11\x22\x33\x44") 
 def read(data: bytes, max_bytes: int = MAX_BYTES) -> list[Message]:
     reader = FrameReader(max_bytes)
     reader.feed(data)
-    return list(iter(reader.next, None))
+    return messages(reader)
+
+
+def messages(reader: FrameReader) -> list[Message]:
+    """Return what has come whole, however many steps that takes."""
+    return [message for message in iter(reader.next, None) if message is not UNFINISHED]
 
 
 @st.composite
@@ -80,8 +87,8 @@ def test_messages_come_whole_and_in_order_however_they_are_cut(
     for start, end in itertools.pairwise(edges):
         reader.feed(sent[start:end])
         if data.draw(st.booleans()) or end == len(sent):
-            found += iter(reader.next, None)
-    found += iter(reader.next, None)
+            found += messages(reader)
+    found += messages(reader)
     assert found == expected
 
 
@@ -96,6 +103,14 @@ def test_any_bytes_are_messages_or_a_frame_error(data: bytes) -> None:
     except FrameError as error:
         codes.append(error.code)
     assert set(codes) <= {PROTOCOL_ERROR, INVALID_TEXT, MESSAGE_TOO_BIG}
+
+
+def test_a_message_of_many_fragments_is_read_in_steps() -> None:
+    reader = FrameReader(MAX_BYTES)
+    reader.feed(
+        client_frame(0x01, b"a") + client_frame(0x00, b"") * (2 * MAX_FRAMES_PER_STEP) + client_frame(0x80, b"b")
+    )
+    assert [reader.next() for _ in range(4)] == [UNFINISHED, UNFINISHED, Message(Opcode.TEXT, b"ab", "ab"), None]
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, MAX_BYTES])

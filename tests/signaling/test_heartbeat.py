@@ -22,6 +22,9 @@ class Beating:
             self.over.set()
         return answer
 
+    def failed(self, error: Exception) -> None:
+        raise error
+
 
 async def test_each_beats_at_the_interval_and_sooner_where_asked() -> None:
     heartbeat = Heartbeat(INTERVAL)

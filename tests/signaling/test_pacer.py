@@ -14,6 +14,9 @@ class Writer:
     def flush(self) -> None:
         self.flushed += 1
 
+    def failed(self, error: Exception) -> None:
+        raise error
+
 
 async def test_thousands_are_woken_in_order_over_several_turns() -> None:
     pacer, writers = Pacer(), [Writer() for _ in range(5 * MAX_WAKES_PER_TURN)]

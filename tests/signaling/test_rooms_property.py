@@ -64,6 +64,8 @@ class RoomsMachine(RuleBasedStateMachine):
             elif isinstance(effect, effects.Forget):
                 assert self.now - self.absent.pop(effect.client) >= LIMITS.resume_grace_seconds
                 del self.heard[effect.client]
+            elif isinstance(effect, effects.Fault):
+                raise effect.error
             else:
                 self.pending.append(effect)
 

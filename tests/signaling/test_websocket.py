@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from signaling.frames import close_frame
-from signaling.websocket import CLOSE_TIMEOUT_SECONDS, MAX_EARLY_MESSAGES
+from signaling.frames import MAX_FRAGMENTS, MAX_FRAMES_PER_STEP, FrameReader, close_frame
+from signaling.websocket import CLOSE_TIMEOUT_SECONDS, MAX_EARLY_MESSAGES, MAX_MESSAGES_PER_TURN
 from tests.helpers.server import ProtocolClient, RunningServer, running_server
 from tests.helpers.tokens import SECRET, token
 
@@ -152,3 +152,54 @@ async def test_aiohttp_keeps_nothing_of_a_client_that_was_let_in() -> None:
         manager = server.server._runner.server
         assert manager is not None
         assert len(manager.connections) <= 1, "that of the request for /healthz"
+
+
+class _Turns:
+    """Counts the frames that are read in each turn of the event loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.most = self.total = 0
+        self._frames = 0
+        self._counts = True
+        read = FrameReader._next_frame
+
+        def counted(reader: FrameReader) -> object:
+            self._frames += 1
+            self.total += 1
+            return read(reader)
+
+        monkeypatch.setattr(FrameReader, "_next_frame", counted)
+        self._turn()
+
+    def _turn(self) -> None:
+        self.most, self._frames = max(self.most, self._frames), 0
+        if self._counts:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def stop(self) -> None:
+        self._counts = False
+
+
+async def test_a_hundred_thousand_empty_fragments_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = masked(0x01, b"") + masked(0x00, b"") * (MAX_FRAGMENTS - 2) + masked(0x80, b"")
+    count = 100_000 // MAX_FRAGMENTS
+    async with running_server() as server, raw(server) as (reader, writer):
+        async with ProtocolClient(server.ws_url("WEB", "other")) as other:
+            await other.expect("welcome")
+            writer.write(upgrade("WEB/flood/x"))
+            await reader.readuntil(b"\r\n\r\n")
+            await texts(reader, "welcome")
+            turns = _Turns(monkeypatch)
+            try:
+                writer.write(message * count)
+                await texts(reader, "bad_json")  # the first of many: the others are on their way
+                await other.send("ping", id="in between")
+                assert (await other.expect_message("pong"))["id"] == "in between"
+                assert turns.total < count * MAX_FRAGMENTS
+                for _ in range(count - 1):
+                    await texts(reader, "bad_json")
+            finally:
+                turns.stop()
+            assert turns.total >= count * MAX_FRAGMENTS
+            # One client's share, and what the other's few messages take.
+            assert turns.most <= MAX_MESSAGES_PER_TURN * MAX_FRAMES_PER_STEP + 8
