@@ -96,7 +96,7 @@ class RegistrySettings:
     """Who may connect, and for how long they may be away."""
 
     max_sessions: int = 2000
-    """Sockets at once, and as many clients that are away."""
+    """Clients that are connected at once, and as many that are away."""
     probe_seconds: float = 2.0
     """For an older socket to show that it lives, before a newer one takes its client id."""
     newest_wins: bool = False
@@ -131,8 +131,6 @@ class Registry:
         self._records: dict[Client, Record] = {}
         self._absent: dict[Client, None] = {}
         """The clients that have none, the longest absent first."""
-        self._knocking = 0
-        """Sockets that wait to hear whether an older one with their client id is alive."""
         self.stopping = False
 
     @property
@@ -167,6 +165,7 @@ class Registry:
         if not hmac.compare_digest(record.secret.encode(), resume.secret.encode("utf-8", "replace")):
             log.info("resume_refused", role=client.role, client=client.id, session=record.id, why="secret")
             return None
+        self._check_room(record.client)
         if record.session is not None:
             record.session.detach()
         if not record.outbox.rewind(resume.received):
@@ -194,29 +193,27 @@ class Registry:
 
         Without tokens an id that is in use is refused while its socket answers a ping: random ids do collide.
         """
-        if session.client not in self.sessions and self._is_full():
-            limit = self._settings.max_sessions
-            raise ConnectionRefused(
-                ErrorCode.SERVER_FULL, f"the server has {limit} clients, the most it may; try again later"
-            )
-        self._knocking += 1
-        try:
-            while (older := self._records.get(session.client)) is not None:
-                if not await self._may_replace(older):
-                    raise ConnectionRefused(
-                        ErrorCode.CLIENT_ID_IN_USE,
-                        f"client id {session.client.id} is in use by another {session.client.role}; take another id",
-                    )
-                if self._records.get(session.client) is older:
-                    self._stop(older, "replaced by a newer connection")
-                    self.end(older, "replaced")
-        finally:
-            self._knocking -= 1
+        self._check_room(session.client)
+        while (older := self._records.get(session.client)) is not None:
+            if not await self._may_replace(older):
+                raise ConnectionRefused(
+                    ErrorCode.CLIENT_ID_IN_USE,
+                    f"client id {session.client.id} is in use by another {session.client.role}; take another id",
+                )
+            self._check_room(session.client)  # others may have come while we waited
+            if self._records.get(session.client) is older:
+                self._stop(older, "replaced by a newer connection")
+                self.end(older, "replaced")
         if self.stopping:
             raise ConnectionRefused(ErrorCode.SERVER_FULL, "the server is stopping; try again later")
 
-    def _is_full(self) -> bool:
-        return len(self.sessions) + self._knocking >= self._settings.max_sessions
+    def _check_room(self, client: Client) -> None:
+        """Refuse a client that would be one too many; who is connected takes its own place."""
+        limit = self._settings.max_sessions
+        if client not in self.sessions and len(self.sessions) >= limit:
+            raise ConnectionRefused(
+                ErrorCode.SERVER_FULL, f"the server has {limit} clients, the most it may; try again later"
+            )
 
     async def _may_replace(self, older: Record) -> bool:
         if older.session is None or self._settings.newest_wins:

@@ -39,8 +39,8 @@ SIGNALING_ORDER = [
     ("auth",),
     ("protocol", "schema"),
     ("inbound", "outbound"),
-    ("codes",),
-    ("candidates", "faults", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
+    ("codes", "faults"),
+    ("candidates", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
 ]
 """A module imports from the lines below its own, or from its own line."""
 SIGNALING_PURE = (

@@ -47,6 +47,7 @@ class CuttableProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -60,19 +61,20 @@ class CuttableProxy:
         self._flows = asyncio.Event()
         self._flows.set()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # In a task of our own: asyncio logs the cancelling of those that it makes for coroutines.
+        task = asyncio.create_task(self._serve(reader, writer), name="cuttable-proxy")
         self._tasks.add(task)
-        try:
-            await self._serve(reader, writer)
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.away:
-            return
+        try:
+            if not self.away:
+                await self._pass_on(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:

@@ -169,3 +169,35 @@ async def test_handshakes_in_flight_are_bounded_and_told() -> None:
             await slow.expect("welcome")
             async with ProtocolClient(server.ws_url("WEB", "next", token("next"))) as welcome:
                 await welcome.expect("welcome")
+
+
+async def test_a_socket_that_waits_for_anothers_id_takes_no_place() -> None:
+    async with running_server(max_sessions=2, id_in_use_timeout=30) as server:
+        async with (
+            ProtocolClient(server.ws_url("WEB", "deaf"), answers_pings=False) as deaf,
+            ProtocolClient(server.ws_url("WEB", "deaf")) as knocking,
+        ):
+            await deaf.expect("welcome")
+            await until(lambda: any(session._probe for session in server.service.sessions.values()))
+            async with ProtocolClient(server.ws_url("WEB", "other")) as other:
+                await other.expect("welcome")
+                async with ProtocolClient(server.ws_url("WEB", "late")) as late:
+                    await late.expect_error("server_full")
+                await deaf.ws.pong(b"probe")
+                await knocking.expect_error("client_id_in_use")
+
+
+async def test_who_comes_back_is_one_of_those_who_may_be_there() -> None:
+    async with running_server(max_sessions=1, resume_grace=30) as server:
+        async with ProtocolClient(server.ws_url("WEB", "first")) as first:
+            await first.expect("welcome")
+            secret = first.resume
+            await first.ws.close()
+            await until(lambda: not server.service.sessions)
+            async with ProtocolClient(server.ws_url("WEB", "second")) as second:
+                await second.expect("welcome")
+                async with ProtocolClient(server.ws_url("WEB", "first") + f"?resume={secret}") as early:
+                    await early.expect_error("server_full")
+                await second.ws.close(code=4000)
+                await until(lambda: not server.service.sessions)
+            assert await first.reconnect()
