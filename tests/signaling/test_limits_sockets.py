@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -178,7 +178,8 @@ async def test_a_socket_that_waits_for_anothers_id_takes_no_place() -> None:
             ProtocolClient(server.ws_url("WEB", "deaf")) as knocking,
         ):
             await deaf.expect("welcome")
-            await until(lambda: any(session._probe for session in server.service.sessions.values()))
+            sessions: Any = server.service.sessions
+            await until(lambda: any(session._probe for session in sessions.values()))
             async with ProtocolClient(server.ws_url("WEB", "other")) as other:
                 await other.expect("welcome")
                 async with ProtocolClient(server.ws_url("WEB", "late")) as late:
