@@ -22,7 +22,7 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 OTHER_VARIABLES = frozenset(
     {CONFIG_VARIABLE, *(ENV_PREFIX + name for name in ("SERVER", "TOKEN", "TLS_FINGERPRINT", "UNPACK_DIR"))}
 )
-"""Variables with the prefix that are no setting of the server: those of the clients' commands and the one-file build."""
+"""Variables with the prefix that are no setting of the server: the clients' commands' and the one-file build's."""
 MAX_FILE_BYTES = 256 * 1024
 """The example with every setting and its description has 20 kB."""
 MAX_SHOWN_CHARS = 200
