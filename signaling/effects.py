@@ -390,8 +390,7 @@ class Forget:
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What was due at a timer was not decided, by a bug of ours; what else was due has been."""
 
     timer: str
