@@ -193,15 +193,19 @@ async def _run_demo(url: str, token: str | None, fingerprint: str) -> None:
     It takes the server's own certificate: whose name it has is not 127.0.0.1, as a rule.
     """
     given = {TOKEN_VARIABLE: token or "", FINGERPRINT_VARIABLE: fingerprint}
-    device = await asyncio.create_subprocess_exec(
-        *(*_own_command(), "device"),
-        *("--server", url.replace("http", "ws", 1).rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
-        env=os.environ | {name: value for name, value in given.items() if value},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in the terminal is for us; we end the device
-    )
+    try:
+        device = await asyncio.create_subprocess_exec(
+            *(*_own_command(), "device"),
+            *("--server", url.replace("http", "ws", 1).rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+            env=os.environ | {name: value for name, value in given.items() if value},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for us; we end the device
+        )
+    except OSError as error:  # out of processes, say: the server does without
+        log.warning("demo_device_not_started", reason=error)
+        return
     try:
         status = await device.wait()
         log.warning("demo_device_ended", status=status)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .processes import ServerProcess
     from .scenarios import Context, Row
 
-RUNS: Final = 10
+RUNS: Final = 6
 QUICK_RUNS: Final = 1
 SOURCE: Final = "testsrc=384x216@30"
 """Small, so that coding it is not what is measured."""
