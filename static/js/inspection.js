@@ -46,6 +46,9 @@ export function redactData(data) {
 export class PeerRecord {
   /** @type {StateRecord[]} */
   states = [];
+  #sdp = { remote: "", local: "" };
+  /** @type {{path: Record<string, string>, codecs: string[]}} */
+  #reading = { path: { "candidate pair": "not read before it was closed" }, codecs: [] };
 
   /** @param {import("./connection.js").PeerConnectionMade} made @param {number} number @param {() => void} changed */
   constructor({ pc, typ, device }, number, changed) {
@@ -54,6 +57,7 @@ export class PeerRecord {
     const note = (/** @type {StateKind} */ kind, /** @type {() => string} */ value) => () => {
       this.states.push({ at: performance.now(), kind, value: value() });
       if (this.states.length > MAX_STATES) this.states.shift();
+      if (kind !== "note") this.#keepSdp();
       changed();
     };
     pc.addEventListener("connectionstatechange", note("connection", () => pc.connectionState));
@@ -77,10 +81,15 @@ export class PeerRecord {
 
   /** Both descriptions, without secrets; empty before there are any. */
   get sdp() {
-    return {
-      remote: redactSdp(this.pc.remoteDescription?.sdp ?? ""),
-      local: redactSdp(this.pc.localDescription?.sdp ?? ""),
-    };
+    this.#keepSdp();
+    return this.#sdp;
+  }
+
+  /** Firefox has no descriptions of a closed connection, so the last ones are kept. */
+  #keepSdp() {
+    const { pc } = this;
+    if (pc.signalingState === "closed") return;
+    this.#sdp = { remote: redactSdp(pc.remoteDescription?.sdp ?? ""), local: redactSdp(pc.localDescription?.sdp ?? "") };
   }
 
   /**
@@ -89,9 +98,15 @@ export class PeerRecord {
    */
   async read() {
     /** @type {any[]} */ const all = [];
-    (await this.pc.getStats()).forEach((report) => all.push(report));
+    try {
+      (await this.pc.getStats()).forEach((report) => all.push(report));
+    } catch (error) {
+      if (this.pc.connectionState !== "closed") throw error;
+      return this.#reading; // Firefox has no statistics of closed connections
+    }
     const byId = new Map(all.map((report) => [report.id, report]));
-    return { path: pathOf(all, byId), codecs: codecsOf(all, byId) };
+    this.#reading = { path: pathOf(all, byId), codecs: codecsOf(all, byId) };
+    return this.#reading;
   }
 }
 

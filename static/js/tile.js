@@ -227,7 +227,7 @@ export class Tile {
   }
 
   toggleFullscreen() {
-    return this.#fullscreen.toggle();
+    return this.#fullscreen.toggle().catch((error) => this.host.failed(error));
   }
 
   async togglePictureInPicture() {

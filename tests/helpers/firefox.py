@@ -162,6 +162,8 @@ class Tab:
 
     async def click(self, selector: str) -> None:
         """Click the first element of a selector as a mouse does, once it is there and can be."""
+        # In the background nothing is drawn.
+        await self._firefox.command("browsingContext.activate", context=self._context)
         await self.wait_for(STANDS_STILL, selector)
         element = (await self._run(f"document.querySelector({json.dumps(selector)})"))["result"]
         origin = {"type": "element", "element": {"sharedId": element["sharedId"]}}
