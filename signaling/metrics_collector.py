@@ -90,6 +90,12 @@ class ServerCollector(Collector):
             ("event", "code"),
             event_counts(),
         )
+        yield _counter(
+            "aiosfu_media_faults",
+            "Bugs in the media engine that were kept from other connections, by what failed; the log has each",
+            ("what",),
+            {(what,): count for what, count in self._service.engine.census.faults().items()},
+        )
 
     def _signaling(self) -> Iterator[Metric]:
         state, sessions = self._service.rooms.state, self._service.sessions

@@ -208,3 +208,11 @@ async def test_news_that_fail_end_nobody(
         await other.expect("room_created")
     (record,) = bugs(caplog)
     assert "news_failed" in record.getMessage()
+
+
+async def test_the_engines_bugs_are_in_the_metrics(server: RunningServer) -> None:
+    counted = server.engine._port.faults
+    counted.report("peer_crashed", InjectedError(), peer="feed 1")
+    async with ClientSession() as http, http.get(f"{server.http_url}/metrics") as response:
+        assert 'aiosfu_media_faults_total{what="peer_crashed"} 1.0' in (await response.text()).splitlines()
+    counted.counts.clear()  # as far as the server's end is concerned there was none
