@@ -24,6 +24,7 @@ from .plot import plot
 from .ramp import ramp
 from .restart import restart
 from .scenarios import Context, cost, delay, many, memory, ratios, scale, viewers_per_core
+from .scrape import scrape
 from .storm import storm
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "ramp": ramp,
     "click": click,
     "restart": restart,
+    "scrape": scrape,
 }
 COMPARED = ("cost", "delay", "many")
 """Scenarios whose rows are put in relation to Janus's."""

@@ -25,6 +25,7 @@ from .plot import plot
 from .ramp import ramp
 from .restart import restart
 from .scenarios import Context, Row, cost, delay, many, memory, scale, viewers_per_core
+from .scrape import scrape
 from .storm import storm
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ async def test_fairness(context: Context) -> None:
     assert [row["flood_per_second"] > 0 for row in rows] == [False, False, True, True, False, True, True, False]
     assert rows[4]["misbehaving_overflows"] > 0
     assert ["p99_to_control" in row for row in rows] == [False, False, False, True, False, False, True, False]
+
+
+async def test_scrape(context: Context) -> None:
+    rows = await scrape(context)
+    check_counts(rows)
+    assert [row["asked"] > 0 for row in rows] == [False, True, True, True]
 
 
 async def test_memory(context: Context) -> None:

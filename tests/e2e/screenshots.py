@@ -56,6 +56,8 @@ class State:
     """What the browser is to be like, run before the page's own."""
     watched: bool = False
     """Whether somebody watches, on another page, once what is to be clicked has been."""
+    once_watched: str = "#device[data-state=live]"
+    """What the page then shows."""
     then: tuple[str, ...] = ()
     """What is clicked once it is live."""
     lose: bool = False
@@ -143,6 +145,8 @@ STATES = (
     State("absent", "/#device=attic", until=".tile[data-state=absent]"),
     State("help", "/", click=("#open-help",)),
     State("inspect-empty", "/inspect"),
+    State("status-empty", "/status"),
+    State("status-token", "/status", until="#sign-in:not([hidden])", auth=True),
     State("device-idle", "/device", until="#device", script=HILLS),
     State("device-settings", "/device", until="#device", click=("#quality summary",), script=HILLS),
     State("device-waiting", "/device#name=porch", until="#device", click=("#online",), script=HILLS),
@@ -168,6 +172,8 @@ STATES = (
     State("frozen", "/#device=harbour", devices=4, until=LIVE, freeze=True, patience_ms=3_000),
     State("inspector", "/#device=harbour", devices=4, until=LIVE, then=("#toggle-inspector",), patience_ms=2_500),
     State("inspect", "/inspect#device=harbour", devices=4, until=LIVE, patience_ms=2_500),
+    State("status", "/status", devices=4, watched=True, until="#body:not([hidden])", patience_ms=35_000,
+        once_watched="#feeds .card >> nth=3", then=("#feeds .watchers summary >> nth=0",)),
     State("lost", "/#all", devices=3, until=LIVE, lose=True, patience_ms=6_000),
     State("live-9", "/#all", devices=9, until=LIVE),
     State("live-20", "/#all", devices=20, until=LIVE),
@@ -234,7 +240,7 @@ async def photograph(page: Page, name: str, directory: Path) -> None:
 async def take(states: list[State], directory: Path) -> None:
     """Take all pictures, with as many devices at a time as the states ask for."""
     async with running_chromium() as chromium:
-        for expected in ("ERR_CONNECTION_REFUSED", "WebSocket connection"):
+        for expected in ("ERR_CONNECTION_REFUSED", "WebSocket connection", "401"):
             chromium.forgive(expected)
         for devices, auth in sorted({(state.devices, state.auth) for state in states}):
             group = [state for state in states if (state.devices, state.auth) == (devices, auth)]
@@ -257,7 +263,7 @@ async def _take_one(chromium: Chromium, server: RunningServer, state: State, dir
     await reach(page, state, server)
     if state.watched:
         watcher = await chromium.open(f"{server.http_url}/#all")
-        await page.wait_for_selector("#device[data-state=live]", timeout=LIVE_MS)
+        await page.wait_for_selector(state.once_watched, timeout=LIVE_MS)
         await page.bring_to_front()
         await page.mouse.move(5, 5)  # off the button that it pressed
     if state.freeze:
