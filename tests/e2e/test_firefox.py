@@ -1,7 +1,8 @@
 """Firefox with the pages as people have them: it watches, it is a device, it loses its links and finds them again.
 
-Firefox itself asks nobody for its way of gathering addresses: it runs as installed, apart from a camera that is fake
-and allowed. So the server listens for media on the machine's own address too, as it does by default.
+Firefox runs as installed, apart from a camera that is fake and allowed. A page that holds no camera is given the
+address of the default route alone, and that is never paired with 127.0.0.1: so all of this runs in a network of its own
+with such a route, and the server listens for media on that address too, as it does by default.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from tests.e2e.probes import READ_PATCH
 from tests.e2e.test_clients import BARS, COLOUR_TOLERANCE
 from tests.e2e.test_stream import BLUE, FRONT, RED, running_drone, serving_page, video
 from tests.helpers.cuttable_proxy import CuttableProxy
-from tests.helpers.firefox import find_firefox, media_address, running_firefox
+from tests.helpers.firefox import find_firefox, running_firefox
+from tests.helpers.own_network import ADDRESS, own_network, why_not
 from tests.helpers.server import running_server, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.helpers.firefox import Firefox, Tab
     from tests.helpers.server import RunningServer
@@ -34,7 +36,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(120),
     pytest.mark.skipif(find_firefox() is None, reason="no Firefox: apt install firefox-esr"),
-    pytest.mark.skipif(media_address() is None, reason="no network: Firefox has no address to be reached at"),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
 PAGES = Path(__file__).parent / "pages"
@@ -43,8 +45,14 @@ BACK_SECONDS = 30
 """Page and device wait up to ten seconds between attempts."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[None]:
+    with own_network():
+        yield
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Firefox]:
+async def browser(network: None) -> AsyncIterator[Firefox]:  # noqa: ARG001  started within it
     async with running_firefox() as firefox:
         yield firefox
 
@@ -56,7 +64,7 @@ def firefox(browser: Firefox) -> Firefox:
 
 
 def serving(**settings: Any) -> contextlib.AbstractAsyncContextManager[RunningServer]:
-    return running_server(media_host=("127.0.0.1", media_address()), **settings)
+    return running_server(media_host=("127.0.0.1", ADDRESS), **settings)
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,6 @@ WAIT_SECONDS = 20
 STOP_SECONDS = 10
 LAST_WORDS = 500
 """Characters of a Firefox that does not start that go into the error."""
-
-ANY_ADDRESS = "203.0.113.1", 9
-"""Of the documentation's network (RFC 5737): asked for the way there, nothing is sent."""
 
 PREFERENCES: dict[str, bool | int] = {
     "media.navigator.streams.fake": True,
@@ -57,19 +53,6 @@ def find_firefox() -> str | None:
     if chosen:
         return shutil.which(chosen)
     return next(filter(None, map(shutil.which, NAMES)), None)
-
-
-def media_address() -> str | None:
-    """Return the address of this machine by which Firefox reaches a server on it; None without a network.
-
-    A page that holds no camera is given the default route's address alone, and that is never paired with 127.0.0.1.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ANY_ADDRESS)
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
 
 
 # Statistics are had of connections, and pages keep theirs to themselves.
