@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 STATIC = Path(__file__).parents[2] / "static"
-PAGES = ("index.html", "device.html", "inspect.html")
+PAGES = ("index.html", "device.html", "inspect.html", "status.html")
 
 _SCRIPT = re.compile(r'^( *)<script type="module" src="/static/js/([\w-]+\.js)"></script>\n', re.MULTILINE)
 _PRELOAD = re.compile(r' *<link rel="modulepreload" href="[^"]*">\n')
