@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from . import tokens
-from .connect import CLIENT_ID
+from .codes import CLIENT_ID
 from .keyfiles import KeyFileError, WatchedFile
 from .protocol import MAX_NAMED_DEVICES, Role
 

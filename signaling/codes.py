@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Literal
 
@@ -17,6 +18,8 @@ MAX_NAMED_DEVICES = 256
 """Devices one invitation may name."""
 MAX_NAMED_TRACKS = 64
 """Tracks one subscription may name; far above what a publication may have."""
+CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+CLIENT_ID_EXPECTED = "1 to 64 letters, digits, dots, underscores, tildes or dashes"
 MAX_ECHO_CHARS = 64
 """As much of an unknown event's name as an error repeats."""
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from . import limits, origins, protocol, proxies
 from .auth import OpenAuthenticator, UnauthorizedError
+from .codes import CLIENT_ID, CLIENT_ID_EXPECTED
 from .frames import FrameError, Opcode
 from .heartbeat import Heartbeat
 from .logs import EventLog, internal_error
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = EventLog("signaling.connect")
 
 PATH = "/ws/connect/"
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 MESSAGE_COUNT = re.compile(r"[0-9]{1,15}")
 MAX_FRAMES_BEFORE_AUTH = 16
 """Pings and pongs that may come before the token; browsers send none."""
@@ -191,9 +191,7 @@ def _split_path(raw_path: str) -> tuple[Role, str, str | None]:
             ErrorCode.BAD_ROLE, "role: expected WEB or DEVICE, as in /ws/connect/WEB/my-id/my-token"
         )
     if client_id is None or not CLIENT_ID.fullmatch(client_id):
-        raise ConnectionRefused(
-            ErrorCode.BAD_CLIENT_ID, "client_id: expected 1 to 64 letters, digits, dots, underscores, tildes or dashes"
-        )
+        raise ConnectionRefused(ErrorCode.BAD_CLIENT_ID, f"client_id: expected {CLIENT_ID_EXPECTED}")
     return Role(role), client_id, token or None
 
 

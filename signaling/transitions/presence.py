@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from signaling import protocol
+from signaling.codes import CLIENT_ID, CLIENT_ID_EXPECTED, MAX_ECHO_CHARS
 from signaling.effects import Client
 from signaling.protocol import ErrorCode, Role
 from signaling.state import AbsenceEnds, FeedState, Invitation, InvitationExpires
@@ -64,6 +65,7 @@ def invite(turn: Turn, event: InviteRequested) -> None:
         raise not_in_room(room.id)
     wanted = list(turn.state.devices)
     if event.devices is not None:
+        _check_names(event.devices)
         wanted = [Client(Role.DEVICE, name) for name in dict.fromkeys(event.devices)]
     if event.standing:
         _stand(turn, room, event)
@@ -90,6 +92,17 @@ def invite(turn: Turn, event: InviteRequested) -> None:
         _ask(turn, room, client, call, event.client)
     for client in attached:
         attach(turn, turn.state.participants[client], room)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    """Refuse a name that no device can have; one that is merely not there is unavailable, and may come."""
+    for number, name in enumerate(names):
+        if not CLIENT_ID.fullmatch(name):
+            shown = name[:MAX_ECHO_CHARS]
+            raise RefusedError(
+                ErrorCode.DEVICE_NOT_FOUND,
+                f"devices[{number}]: no device can be called {shown!r}; a device's id has {CLIENT_ID_EXPECTED}",
+            )
 
 
 def _stand(turn: Turn, room: Room, event: InviteRequested) -> None:

@@ -207,6 +207,21 @@ async def test_a_member_of_no_room_may_not_use_it(web: ProtocolClient, server: R
     await web.expect_error("feed_not_found")
 
 
+@pytest.mark.parametrize("name", ["", "front door", "x" * 65, "caf\u00e9", "../cam", "cam\n"])
+async def test_a_device_that_cannot_be_is_not_found_and_one_that_is_away_is_unavailable(
+    server: RunningServer, name: str
+) -> None:
+    async with ProtocolClient(server.ws_url("WEB", "web")) as web:
+        room = await joined_room(web)
+        await web.send("invite_devices", {"room_id": room, "devices": ["away", name], "standing": True}, id="q")
+        error = await web.expect_error("device_not_found")
+        assert error["message"].startswith("devices[1]: ")
+        assert (error["event"], error["id"]) == ("invite_devices", "q")
+        assert not server.service.rooms.state.standing
+        await web.send("invite_devices", {"room_id": room, "devices": ["away"]})
+        assert (await web.expect("devices_invited"))["unavailable"] == ["away"]
+
+
 async def test_every_direct_reply_repeats_the_id(web: ProtocolClient, device: ProtocolClient) -> None:
     await web.send("create_room", id=1)
     message = await web.expect_message("room_created")

@@ -171,7 +171,7 @@ def test_every_error_code_has_its_test() -> None:
         assert len(found) == 1, test
         first = min([found[0].lineno, *(decorator.lineno for decorator in found[0].decorator_list)])
         body = "\n".join(source.splitlines()[first - 1 : found[0].end_lineno])
-        expected = '"unavailable": ["none"]' if code == "`device_not_found`" else f'"{code.strip("`")}"'
+        expected = f'"{code.strip("`")}"'
         assert expected in body, f"{test} shows no {expected}"
 
 
