@@ -16,6 +16,6 @@ def test_a_page_preloads_what_its_script_reaches(page: str) -> None:
 
 def test_every_module_is_reached_by_a_page_or_is_a_library() -> None:
     pages = {"viewer-page.js", "device-page.js", "inspect-page.js", "status-page.js", "webrtc-stream.js", "aiosfu.js"}
-    types = {"feed-types.js"}  # imported by comments alone
-    found = types.union(pages, *map(reached, pages))
-    assert found == {path.name for path in (STATIC / "js").glob("*.js")}
+    found = pages.union(*map(reached, pages))
+    # Modules of types alone are for the checker: JSDoc names them, nothing imports them.
+    assert found == {path.name for path in (STATIC / "js").glob("*.js") if "\nexport {};\n" not in path.read_text()}

@@ -6,6 +6,8 @@ import { StatsMeter } from "./stats.js";
 
 /** How often we look for the first frame: no event tells without a video element, and this is its precision. */
 const FIRST_FRAME_POLL_MS = 40;
+/** Of the time it took so far, where that is more: twenty slow cameras are not asked 500 times a second. */
+const FIRST_FRAME_POLL_SHARE = 0.2;
 /** Looked for this long; a camera that is later than this is not measured. */
 const FIRST_FRAME_LIMIT_MS = 20_000;
 
@@ -33,7 +35,7 @@ export class Receiver {
     this.pc.onconnectionstatechange = () => {
       if (this.#isClosed) return;
       handlers.state(this.pc.connectionState);
-      if (this.pc.connectionState === "connected") this.#awaitFirstFrame(performance.now() + FIRST_FRAME_LIMIT_MS);
+      if (this.pc.connectionState === "connected") this.#awaitFirstFrame(performance.now());
     };
   }
 
@@ -109,15 +111,16 @@ export class Receiver {
     }
   }
 
-  /** @param {number} deadline */
-  async #awaitFirstFrame(deadline) {
-    if (this.#isClosed || this.firstFrameAt !== null || performance.now() > deadline) return;
+  /** @param {number} since */
+  async #awaitFirstFrame(since) {
+    const waited = performance.now() - since;
+    if (this.#isClosed || this.firstFrameAt !== null || waited > FIRST_FRAME_LIMIT_MS) return;
     const reports = [...(await this.pc.getStats()).values()].filter((report) => report.type === "inbound-rtp");
     const hasPicture = [...this.#received.values()].some(({ track }) => track.kind === "video");
     const came = reports.some((report) => (hasPicture ? report.framesDecoded > 0 : report.packetsReceived > 0));
     if (this.#isClosed || this.firstFrameAt !== null) return;
     if (!came) {
-      setTimeout(() => this.#awaitFirstFrame(deadline), FIRST_FRAME_POLL_MS);
+      setTimeout(() => this.#awaitFirstFrame(since), Math.max(FIRST_FRAME_POLL_MS, waited * FIRST_FRAME_POLL_SHARE));
       return;
     }
     this.firstFrameAt = performance.now();

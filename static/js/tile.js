@@ -192,9 +192,9 @@ export class Tile {
     const feed = this.#feed;
     if (feed?.state !== "live") return;
     this.#liveness.timed(newestPictureAt(feed.peerConnection));
-    if (this.#wantsPause) this.#setState("paused");
-    else if (this.#isSoundOnly()) this.#setState("live");
-    else this.#setState(this.#liveness.update(performance.now()));
+    const state = this.#wantsPause ? "paused" : this.#isSoundOnly() ? "live" : this.#liveness.update(performance.now());
+    if (state === this.#state) this.#showBadge(); // it counts seconds
+    else this.#setState(state);
   }
 
   /** Move the sound meter. About ten times a second. */

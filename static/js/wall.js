@@ -73,6 +73,8 @@ export class Wall {
   /** @type {Tile | null} */ #spotlight = null;
   /** @type {Tile | null} what the keyboard works on when no tile has the focus */ #active = null;
   #width = 0;
+  #windowHeight = innerHeight; // kept, because asking lays the page out
+  #isArranging = false;
   #element;
   #observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -88,7 +90,10 @@ export class Wall {
       this.#width = entry.contentRect.width;
       this.#arrange();
     }).observe(/** @type {HTMLElement} */ (element.parentElement));
-    addEventListener("resize", () => this.#arrange());
+    addEventListener("resize", () => {
+      this.#windowHeight = innerHeight;
+      this.#arrange();
+    });
     element.addEventListener("focusin", (event) => {
       this.#active = this.#tiles.find((tile) => tile.element.contains(/** @type {Node} */ (event.target))) ?? this.#active;
     });
@@ -114,7 +119,7 @@ export class Wall {
     this.#tiles.splice(next ? at : this.#tiles.length, 0, tile);
     this.#element.insertBefore(tile.element, next?.element ?? null);
     this.#observer.observe(tile.element);
-    this.#arrange();
+    this.#arrangeSoon();
   }
 
   /** @param {Tile} tile */
@@ -124,7 +129,7 @@ export class Wall {
     if (this.#active === tile) this.#active = null;
     if (this.#spotlight === tile) this.#spotlight = this.#tiles[0] ?? null;
     tile.remove();
-    this.#arrange();
+    this.#arrangeSoon();
   }
 
   /** @param {Tile | null} tile null is the grid */
@@ -147,7 +152,17 @@ export class Wall {
 
   get #height() {
     // From the stylesheet: the header, the stage's padding, and a phone's toolbar, which scrolls nothing there.
-    return innerHeight - (this.#width < PHONE_PX ? 140 : 92);
+    return this.#windowHeight - (this.#width < PHONE_PX ? 140 : 92);
+  }
+
+  /** Once for all tiles that come or go in one turn; before anything of it is painted. */
+  #arrangeSoon() {
+    if (this.#isArranging) return;
+    this.#isArranging = true;
+    queueMicrotask(() => {
+      this.#isArranging = false;
+      this.#arrange();
+    });
   }
 
   #arrange() {

@@ -26,6 +26,7 @@ from .restart import restart
 from .scenarios import Context, cost, delay, many, memory, ratios, scale, viewers_per_core
 from .scrape import scrape
 from .storm import storm
+from .tiles import tiles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -47,6 +48,7 @@ SCENARIOS: dict[str, Callable[[Context], Awaitable[list[Row]]]] = {
     "freezes": freezes,
     "ramp": ramp,
     "click": click,
+    "tiles": tiles,
     "restart": restart,
     "scrape": scrape,
 }

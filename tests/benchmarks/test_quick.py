@@ -27,6 +27,7 @@ from .restart import restart
 from .scenarios import Context, Row, cost, delay, many, memory, scale, viewers_per_core
 from .scrape import scrape
 from .storm import storm
+from .tiles import tiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -155,6 +156,14 @@ async def test_click(context: Context) -> None:
     for row in (streaming, waiting):
         assert 0 < row["picture_p50_ms"] <= row["picture_max_ms"]
         assert row["to_connected_ms"] > 0
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
+async def test_tiles(context: Context) -> None:
+    for row in await tiles(context):
+        assert row["pictures_per_second"] > 5
+        assert 0 < row["script_percent"] < row["main_thread_percent"] < 100
+        assert row["frames_per_second"] > 0
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
