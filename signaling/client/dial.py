@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from signaling.codes import CLIENT_ID
+
 from .errors import CertificateError, ClientError, ConnectError
 from .event import Event, parse_event
 
@@ -25,7 +27,6 @@ CLOSE_TIMEOUT_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Largest message taken; an offer with many tracks has some 100 kB."""
 
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _MARK = b"resumed?"
 
