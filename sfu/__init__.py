@@ -13,6 +13,7 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
     negotiation   offers and answers, by way of descriptions (SDP as text) and parameters (what it comes down to)
     faults                bugs, kept from what they do not concern
     tally, census         what was counted, for good; snapshots of what there is
+    probe         what this machine grants a media socket
     statistics, values    what passes through the door
     transport/    path, port, udp, tcp: the sockets; ice, dtls; fanout: the same packets to many viewers
     forwarding/   decisions: nack, history, keyframes, receive_stats, bandwidth, rewriter. Pure, every call takes `now`
@@ -20,6 +21,7 @@ Imports point one way: the files of this room -> `transport`, `forwarding` -> `r
 """
 
 from .engine import Engine
+from .probe import SocketProbe, probe_socket
 from .statistics import (
     ConsumerStatistics,
     EngineStatistics,
@@ -73,6 +75,7 @@ __all__ = [
     "ProducerStatistics",
     "Publication",
     "SdpError",
+    "SocketProbe",
     "SubscriptionEnded",
     "SubscriptionNotFoundError",
     "SubscriptionOffer",
@@ -81,4 +84,5 @@ __all__ = [
     "TrackInfo",
     "TrackNotFoundError",
     "TracksWanted",
+    "probe_socket",
 ]

@@ -296,10 +296,4 @@ class Server:
     @property
     def url(self) -> str:
         """What a browser on this machine opens."""
-        host = self.config.host
-        if host in {"0.0.0.0", ""}:  # noqa: S104  compared, not bound
-            host = "127.0.0.1"
-        elif host == "::":
-            host = "::1"
-        scheme = "https" if self.config.serves_tls else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return self.config.local_url(self.port)

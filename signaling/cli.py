@@ -1,4 +1,4 @@
-"""The `aiosfu` command: serve, config, device, view, token."""
+"""The `aiosfu` command: serve, config, doctor, device, view, token."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 _COMMANDS = {
     "config": ("signaling.cli_config", "show the server's settings and where each comes from, or an example file"),
+    "doctor": ("signaling.cli_doctor", "examine a server, its machine and the way to it; says what to do"),
     "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
     "token": ("signaling.cli_token", "make a token for a client of a server with auth on"),
     "view": ("signaling.client.cli_view", "watch devices from a terminal: numbers, recording, snapshot"),

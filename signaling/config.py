@@ -307,6 +307,11 @@ class ServerConfig(BaseModel):
         """Whether HTTP is https."""
         return self.tls_self_signed or self.tls_cert is not None
 
+    def local_url(self, port: int) -> str:
+        """Return what a browser on this machine opens when the server has `port`."""
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  compared
+        return f"http{'s' if self.serves_tls else ''}://{f'[{host}]' if ':' in host else host}:{port}/"
+
     def _media_hosts(self) -> tuple[str, ...]:
         given = [host for host in self.media_host if not ipaddress.ip_address(host).is_unspecified]
         if given and len(given) == len(self.media_host):

@@ -13,8 +13,8 @@ IMPURE = {"asyncio", "socket", "selectors", "select", "time", "datetime", "threa
 """What pure code may not import: I/O, clocks, chance."""
 
 SIGNALING_ORDER = [
-    ("cli", "cli_config", "cli_token", "__main__"),
-    ("app",),
+    ("cli", "cli_config", "cli_doctor", "cli_token", "__main__"),
+    ("app", "doctor"),
     ("config_text", "credentials", "reloading"),
     ("config_sources",),
     ("config", "tls_self_signed"),
@@ -68,7 +68,7 @@ SIGNALING_PURE = (
     "turn",
 )
 KNOW_THE_ENGINE = {
-    *("engine_calls.py", "service.py", "app.py", "config.py"),
+    *("engine_calls.py", "service.py", "app.py", "system.py", "config.py"),
     *("observer.py", "logs_clients.py", "metrics.py", "metrics_collector.py", "status.py"),  # they read its values
 }
 SFU_LAYERS = ("rtp", "forwarding", "transport")
