@@ -76,7 +76,8 @@ class Service:
         self._news: deque[RoomsEvent] = deque()
         """What came up while an event's effects were carried out: it is handled after them."""
         self._is_handling = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due: float | None = None
         self._encoded: tuple[protocol.Outbound | None, str] = (None, "")
         """The last event sent: one that goes to thousands is encoded once."""
 
@@ -306,10 +307,12 @@ class Service:
         """Have one timer, for when the rooms' next deadline comes."""
         due = self.rooms.deadline()
         if self._timer is not None:
-            if self._timer.when() == due and not self._timer.cancelled():
+            # Our own note: the handle has another type when the time is past (uvloop), and rounds it.
+            if self._timer_due == due:
                 return
             self._timer.cancel()
             self._timer = None
+        self._timer_due = due
         if due is not None:
             self._timer = asyncio.get_running_loop().call_at(due, self._tick)
 
