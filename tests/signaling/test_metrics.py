@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
+ROOT = Path(__file__).parents[2]
 LABELS = {"direction", "kind", "role", "presence", "state", "reason", "where", "event", "code", "le", "generation"}
-LABELS |= {"version", "protocol", "python"}
+LABELS |= {"version", "protocol", "python", "what"}
 LABEL_VALUE = re.compile(r"[A-Za-z_]*|[0-9.+Inf]+|\d+\.\d+\S*")
 PARAGRAPH = """
 aiosfu_build_info aiosfu_rooms aiosfu_participants aiosfu_feeds aiosfu_subscriptions aiosfu_viewers aiosfu_sockets
@@ -181,3 +184,33 @@ async def test_a_late_loop_is_measured() -> None:
         name, slow = "aiosfu_event_loop_lag_seconds_bucket", {"le": "0.1"}
         late = of(after, "aiosfu_event_loop_lag_seconds_count") - of(after, name, **slow)
         assert late > of(before, "aiosfu_event_loop_lag_seconds_count") - of(before, name, **slow)
+
+
+async def families_of(server: RunningServer) -> dict[str, str]:
+    """Return the help of each metric by the name under which it is asked for."""
+    _, _, text = await fetch(server)
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): family.documentation
+        for family in text_string_to_metric_families(text)
+        if not family.name.endswith("_created")
+    }
+
+
+async def test_the_document_and_the_dashboard_name_what_there_is() -> None:
+    async with running_server() as server:
+        found = await families_of(server)
+    rows = re.findall(
+        r"^\| `(aiosfu_\w+)` \| [^|]* \| (.+) \|$", (ROOT / "docs/observability.md").read_text(), re.MULTILINE
+    )
+    assert dict(rows) == {name: text for name, text in found.items() if name.startswith("aiosfu_")}
+    dashboard = json.loads((ROOT / "deploy/grafana/aiosfu.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    asked += [variable["definition"] for variable in dashboard["templating"]["list"] if "definition" in variable]
+    names = {name for query in asked for name in re.findall(r"\b(?:aiosfu|process)_\w+", query)}
+    assert len(asked) > 30
+    assert {name.removesuffix("_bucket") for name in names} - set(found) == set()
+    labels = {label for query in asked for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(", ")}
+    assert labels <= LABELS | {"instance"}
+    places = [(panel["gridPos"]["x"] + panel["gridPos"]["w"], panel["id"]) for panel in dashboard["panels"]]
+    assert max(right for right, _ in places) == 24
+    assert len({number for _, number in places}) == len(places)
