@@ -31,6 +31,8 @@ TLS_HANDSHAKE_TIMEOUT_SECONDS = 10.0
 """Two round trips; a phone on a bad link takes some seconds."""
 TLS_SHUTDOWN_TIMEOUT_SECONDS = 1.0
 """For a client's half of TLS's goodbye: many send none, and each would keep its descriptor for asyncio's 30 s."""
+WRITE_BUFFER_BYTES = 64 * 1024
+"""That may wait in a connection for a slow client, besides its outbox: a TCP transport's default; TLS's is 512 kB."""
 LINGER_SECONDS = 0.5
 """For the rest of a request that nobody reads; aiohttp's 10 s would go on after the peer is gone."""
 
@@ -151,6 +153,7 @@ class _Handler(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         accepted = cast("asyncio.Transport", transport)  # uvloop's only looks like one
+        accepted.set_write_buffer_limits(WRITE_BUFFER_BYTES)
         self._guard.accepted(self, accepted, transport.get_extra_info("peername"))
         super().connection_made(transport)
 

@@ -124,8 +124,12 @@ class ServerCollector(Collector):
             ("media_udp",): len(sockets),
         }
         yield _gauge("sockets", "Open sockets; http_pending: TCP connections without a client", counts, ("kind",))
-        closed = {("timed_out",): self._guard.timed_out, ("evicted",): self._guard.evicted}
-        text = "TCP connections without a client that were closed for taking too long, or for want of room"
+        closed = {
+            ("timed_out",): self._guard.timed_out,
+            ("evicted",): self._guard.evicted,
+            ("tls_failed",): self._guard.handshakes_failed,
+        }
+        text = "TCP connections without a client that took too long, had to make room, or did not get through TLS"
         yield _counter("aiosfu_http_connections_closed", text, ("reason",), closed)
         if sockets:
             buffers = {

@@ -21,6 +21,7 @@ from signaling.client import Device, Viewer
 from signaling.client.errors import ConnectError
 from signaling.client.sources import open_source
 from signaling.config import ServerConfig
+from signaling.listener import WRITE_BUFFER_BYTES
 from signaling.tls import TlsError, TlsFiles, describe_file
 from tests.helpers.certificates import client_context, encrypt_key, make_pair
 from tests.helpers.server import ProtocolClient, RunningServer, running_server, until
@@ -135,6 +136,8 @@ async def use_and_renew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
             assert response.status == 200
         async with http.ws_connect(f"wss://127.0.0.1:{server.port}/ws/connect/WEB/1", ssl=context) as ws:
             assert (await ws.receive_json())["event"] == "welcome"
+            (session,) = server.service.sessions.values()
+            assert session._socket._transport.get_write_buffer_limits()[1] == WRITE_BUFFER_BYTES  # type: ignore[attr-defined]  # a private
             before = await shown_fingerprint(server)
             (tmp_path / "self-signed-key.pem").write_text("half a wri")
             server.server.reload()
