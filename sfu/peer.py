@@ -275,7 +275,12 @@ class PeerConnection:
 
     async def _run(self, remote: RemoteTransport) -> None:
         """Connect or fail."""
-        if not await self.transport.connect(remote.fingerprints, remote.role):
+        is_connected = await self.transport.connect(remote.fingerprints, remote.role)
+        if self.state is State.CLOSED:
+            # Just when the last flight came: `asyncio.wait_for`, in aiortc, then loses the cancellation (Python 3.11).
+            self._on_ending(self.transport.close())
+            return
+        if not is_connected:
             self._end("handshake_failed")
             return
         now = time.monotonic()

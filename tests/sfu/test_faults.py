@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,6 +11,8 @@ import pytest
 from sfu import Engine, EngineSettings, SubscriptionEnded
 from sfu.consumer import Consumer
 from sfu.faults import MAX_LOGGED_PER_MINUTE, Faults
+from sfu.peer import State
+from sfu.transport.dtls import MediaTransport
 from sfu.transport.ice import IceLite
 from sfu.transport.udp import UdpPath
 from tests.helpers.peers import CountingTrack, Events, frames, publisher, running_engine, until, viewer
@@ -137,3 +140,28 @@ def test_a_fault_that_comes_again_and_again_is_counted_and_fills_no_log(caplog: 
     now = 60.0
     shielded()
     assert len(caplog.records) == MAX_LOGGED_PER_MINUTE + 1
+
+
+async def test_a_connection_that_is_closed_in_the_moment_it_connects_stays_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack()):
+        original = MediaTransport.connect
+        closed: list[Any] = []
+
+        async def connect(transport: MediaTransport, *args: Any) -> bool:
+            # As a closing during the last step of the handshake that does not get through to it.
+            is_connected = await original(transport, *args)
+            closed.append(engine._subscriptions[11].peer)
+            engine._end_subscription(engine._subscriptions[11])
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.uncancel() == 0
+            return is_connected
+
+        monkeypatch.setattr(MediaTransport, "connect", connect)
+        async with viewer(engine, 11, 1):
+            await until(lambda: bool(closed) and closed[0].transport._task is None)
+            assert engine.census.faults() == {}
+            assert closed[0].state is State.CLOSED
+            assert closed[0] not in engine._port._endpoints.values()
