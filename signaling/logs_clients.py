@@ -33,12 +33,17 @@ class ClientLog:
 
     def decided(self, event: RoomsEvent, effects: Sequence[Effect], now: float) -> None:
         """Log what a client is told of its own doings, and what begins to flow or ends."""
-        for effect in effects:
+        is_written = log.is_written
+        for effect in effects:  # an invitation to all has ten thousand
             if isinstance(effect, Send):
                 told = _TOLD.get(type(effect.event))
-                if told is not None:
-                    name, fields = told
+                if told is None:
+                    continue
+                name, fields = told
+                if is_written:
                     self._log(name, effect.client, fields(effect.event))
+                else:
+                    log.count(name)
             elif isinstance(effect, Unpublish):
                 log.info("publication_ended", feed=effect.feed)
         if isinstance(event, FeedFlowing):
