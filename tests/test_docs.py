@@ -376,8 +376,10 @@ JOINS = {"server": "aiosfu", "case": "100 joins within a second"}
 FORTY = {"sources": 40}
 FIGURES: tuple[tuple[str, str, str, str, Mapping[str, object]], ...] = (
     ("README.md", r"takes ([\d,]+) us a packet, a third", "cost", "us_per_packet", {"server": "stock", "viewers": 1}),
-    ("README.md", r"picture after (\d+) ms", "storm", "first_frame_p50_ms", JOINS),
+    ("README.md", r"their picture after (\d+) ms", "storm", "first_frame_p50_ms", JOINS),
     ("README.md", r"one in twenty after (\d+) ms", "storm", "first_frame_p95_ms", JOINS),
+    ("README.md", r"in Chromium after (\d+) ms", "click", "picture_p50_ms", {"device": "streams already"}),
+    ("README.md", r"after (\d+) ms where it is invited", "click", "picture_p50_ms", {"device": "waits to be invited"}),
     ("README.md", r"cheaper: (\d+) us", "many", "us_per_packet", {"server": "aiosfu", **FORTY}),
     ("README.md", r"(\d+) us there", "many", "us_per_packet", {"server": "janus", **FORTY}),
     (
