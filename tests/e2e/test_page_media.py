@@ -166,6 +166,7 @@ async def test_a_finger_enlarges_a_picture_and_all_it_needs_is_at_hand(
         page = await chromium.blank(width=390, height=844, touch=True)
         await page.goto(f"{server.http_url}/#all")
         await wait_all_live(page, 2)
+        await page.evaluate(ARRIVED)
         small = await page.evaluate(SMALL_TARGETS)
         assert small == [], "a finger needs 44 px"
         await page.tap(".tile >> nth=1 >> .tile-picture")
@@ -182,6 +183,12 @@ async def test_a_finger_enlarges_a_picture_and_all_it_needs_is_at_hand(
         await page.close()
 
 
+# A tile arrives a little smaller than it is, and may be live before it is there.
+ARRIVED = """() => Promise.allSettled(
+  document.getAnimations()
+    .filter((animation) => animation.effect.getComputedTiming().endTime < Infinity)
+    .map((animation) => animation.finished)
+)"""
 SMALL_TARGETS = """() => [...document.querySelectorAll("button, select, .toolbar a")]
   .map((control) => ({ control, box: control.getBoundingClientRect() }))
   .filter(({ control, box }) => box.width > 0 && !control.disabled && (box.width < 44 || box.height < 44))
