@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
+MINUTES ?= 60
+JOINS ?= 10000
 MEASURING := tests/benchmarks tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 
 .PHONY: run test lint types format bench fuzz binary soak clean
@@ -48,6 +50,10 @@ binary: $(STAMP) ## dist/aiosfu, one file that runs without Python, and its own 
 	$(BIN)/python -m deploy.binary
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest tests/packaging/binary_e2e.py
+
+soak: $(STAMP) ## an hour of viewers and devices that come and go; MINUTES=5 JOINS=3000 for a short one
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --joins $(JOINS)
 
 clean:
 	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache
