@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import re
 import socket
 import subprocess
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND_TIMEOUT_SECONDS = 10.0
+PORTS = range(20_000, 32_768)
+"""Below those that Linux gives to outgoing connections."""
+MAX_PORT_TRIES = 100
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _PREFIX = "aiosfu-bench"
 
@@ -34,13 +38,17 @@ class Network:
 
 def loopback_network() -> Network:
     """Return a network on 127.0.0.1, with ports that are free now: other servers may run on this machine."""
-    ports = []
-    with contextlib.ExitStack() as stack:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            sock = stack.enter_context(socket.socket(socket.AF_INET, kind))
-            sock.bind(("127.0.0.1", 0))
-            ports.append(int(sock.getsockname()[1]))
-    return Network("127.0.0.1", "127.0.0.1", (), *ports)
+    return Network("127.0.0.1", "127.0.0.1", (), _free_port(), _free_port())
+
+
+def _free_port() -> int:
+    """Return a port that nobody has, for UDP and TCP, and that no outgoing connection will be given meanwhile."""
+    for port in random.sample(PORTS, MAX_PORT_TRIES):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"none of {MAX_PORT_TRIES} ports from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def namespaces_available() -> bool:
