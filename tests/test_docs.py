@@ -48,7 +48,7 @@ _SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 _HTTP_PATH = re.compile(r"(?:GET |DELETE )?(/[a-z0-9_./{}<>A-Z-]*)")
 _OUR_FILE = re.compile(r"(?:\.ci|deploy|docs|sfu|signaling|static|tests)/[\w./*-]*")
 
-OTHER_FLAGS = {"--output", "--seed", "--target", "--ulimit"}
+OTHER_FLAGS = {"--network", "--output", "--seed", "--target", "--ulimit"}
 """Of modules under `tests/` and of Docker, named without their command."""
 SYSTEM_PATHS = ("/dev/", "/etc/", "/proc/", "/run/", "/tmp/", "/usr/", "/var/", "/opt/")  # noqa: S108  not opened
 METRICS = ("aiosfu_", "process_")
@@ -252,7 +252,7 @@ def test_names_exist_in_the_source(document: str) -> None:
     assert {name for name in named - words_of_the_source() if not is_composed(name)} == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", (*DOCUMENTS, "deploy/Dockerfile", "deploy/compose.yaml"))
 def test_variables_exist(document: str) -> None:
     known = {env_name(name) for name in ServerConfig.model_fields} | config_sources.OTHER_VARIABLES
     assert set(re.findall(r"AIOSFU_[A-Z_]*[A-Z]", read(document))) - known == set()
