@@ -252,7 +252,7 @@ def test_names_exist_in_the_source(document: str) -> None:
     assert {name for name in named - words_of_the_source() if not is_composed(name)} == set()
 
 
-@pytest.mark.parametrize("document", (*DOCUMENTS, "deploy/Dockerfile", "deploy/compose.yaml"))
+@pytest.mark.parametrize("document", [*DOCUMENTS, "deploy/Dockerfile", "deploy/compose.yaml"])
 def test_variables_exist(document: str) -> None:
     known = {env_name(name) for name in ServerConfig.model_fields} | config_sources.OTHER_VARIABLES
     assert set(re.findall(r"AIOSFU_[A-Z_]*[A-Z]", read(document))) - known == set()
