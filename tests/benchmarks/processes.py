@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["aiosfu", "janus", "stock"]
 
+BINARY_VARIABLE = "BENCHMARKED_BINARY"
+"""Names a one-file build to measure instead of this checkout."""
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
 JANUS = "janus"
@@ -145,8 +147,10 @@ def janus_version() -> str | None:
 def _command(kind: Kind, network: Network, folder: Path) -> Sequence[str]:
     python, host, port = sys.executable, network.server_host, str(network.signalling_port)
     if kind == "aiosfu":
+        binary = os.environ.get(BINARY_VARIABLE)
+        own = (binary,) if binary else (python, "-m", "signaling")
         return (
-            *(python, "-m", "signaling", "serve", "--host", host, "--port", port),
+            *(*own, "serve", "--host", host, "--port", port),
             *("--media-host", host, "--media-port", str(network.media_port)),
         )
     if kind == "stock":
