@@ -273,7 +273,7 @@ async def test_metrics_and_paths_are_served() -> None:
             metrics = set(re.findall(r"\b(?:aiosfu|process)_[a-z_]*[a-z]\b", text)) - words_of_the_source()
             assert metrics - served == set(), document
             for path in {match[1] for each in inline(document) if (match := _HTTP_PATH.fullmatch(each))}:
-                if path.startswith((*SYSTEM_PATHS, "/ws/")):
+                if f"{path}/".startswith((*SYSTEM_PATHS, "/ws/")):
                     continue
                 whole = re.sub("/api/v1$", "/api/v1/server", path)
                 filled = re.sub(r"\{\w+\}|[A-Z][A-Z_]+", "1", whole)
