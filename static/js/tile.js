@@ -43,6 +43,8 @@ export class Tile {
   #liveness = new Liveness();
   #history = new History();
   #isInView = true;
+  /** Since the meter moved: a short sound between two moves is not to be missed. */
+  #loudest = 0;
   #fullscreen;
   #parts;
 
@@ -197,11 +199,14 @@ export class Tile {
     else this.#setState(state);
   }
 
-  /** Move the sound meter. About ten times a second. */
-  refreshMeter() {
+  /** Hear how loud it is, about ten times a second, and move the meter when it `isDue`. @param {boolean} isDue */
+  refreshMeter(isDue) {
     if (!this.#isInView || this.#parts.meter.hidden) return;
     const level = this.#feed?.state === "live" ? (this.#feed.audioLevel() ?? 0) : 0;
-    moveMeter(this.#parts.meter, level, this.isMuted);
+    this.#loudest = Math.max(this.#loudest, level);
+    if (!isDue) return;
+    moveMeter(this.#parts.meter, this.#loudest, this.isMuted);
+    this.#loudest = 0;
   }
 
   /** Tiles out of view are judged, but nothing of them is drawn. @param {boolean} isInView */

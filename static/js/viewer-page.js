@@ -19,7 +19,7 @@ import { Watching } from "./watching.js";
 const NUMBERS_INTERVAL_MS = 1_000;
 /** The sound meters of what is heard move ten times a second. */
 const METER_INTERVAL_MS = 100;
-/** Those of muted tiles twice a second, in turns: on a wall of twenty they are most of the page's work. */
+/** Those of muted tiles twice a second, in turns, to the loudest since: on a wall of twenty they are most of the work. */
 const MUTED_METER_TICKS = 5;
 /** With it and the time a picture has to stand still, a freeze is said within two seconds. */
 const JUDGE_INTERVAL_MS = 300;
@@ -335,7 +335,7 @@ setInterval(() => {
   if (document.hidden) return;
   meterTicks += 1;
   wall.tiles.forEach((tile, index) => {
-    if (!tile.isMuted || (meterTicks + index) % MUTED_METER_TICKS === 0) tile.refreshMeter();
+    tile.refreshMeter(!tile.isMuted || (meterTicks + index) % MUTED_METER_TICKS === 0);
   });
 }, METER_INTERVAL_MS);
 setInterval(() => {

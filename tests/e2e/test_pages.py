@@ -29,7 +29,7 @@ GROW_MS = 60_000
 
 
 async def test_a_click_shows_and_sounds_the_camera(server: RunningServer, chromium: Chromium) -> None:
-    device = await start_device(chromium, server.http_url, name="cam-1")
+    device = await start_device(chromium, server.http_url, is_full_size=True, name="cam-1")
     viewer = await start_watching(chromium, server.http_url)
     await wait_live(viewer)
 
