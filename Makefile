@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 FUZZ_INPUTS ?= 1000000
 MINUTES ?= 60
 JOINS ?= 10000
-MEASURING := tests/benchmarks tests/e2e/test_lossy.py tests/e2e/test_library_links.py
+MEASURING := tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 
 .PHONY: run test lint types format bench fuzz binary soak clean
 
@@ -36,8 +36,8 @@ format: $(STAMP)
 test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/e2e $(MEASURING:%=--ignore %) # most of these is waiting
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/benchmarks tests/e2e $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
+	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e # most of these is waiting
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
