@@ -28,7 +28,7 @@ unpack() {
     new=$(mktemp -d "$1/.unpacking-XXXXXX") || fail "cannot write to $1"
     trap 'rm -rf "$new"' EXIT
     trap 'exit 129' HUP INT TERM
-    tail -n +@LINES@ "$0" | tar -xzf - -C "$new" || fail "cannot unpack into $1: are there 250 MB of room?"
+    tail -n +@LINES@ "$0" | tar -xzof - -C "$new" || fail "cannot unpack into $1: are there 250 MB of room?"
     is_whole "$new" || fail "$0 is damaged: copy it again"
     # What is there is damaged: a cleaner of old files was at it. Moved first, as a start beside this one may look.
     if [ -e "$2" ] && ! is_whole "$2"; then mv -T "$2" "$new.old" 2>/dev/null && rm -rf "$new.old"; fi
