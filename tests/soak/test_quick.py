@@ -14,7 +14,7 @@ from .run import Plan, soak
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = Plan(minutes=0.15, joins=90, warm_joins=25, rests=2, restart_seconds=2.5)
+PLAN = Plan(minutes=0.15, joins=90, warm_joins=25, rests=1, restart_seconds=2.5)
 
 
 @pytest.mark.timeout(120)
