@@ -37,7 +37,7 @@ test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/benchmarks tests/e2e $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
-	$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e # most of these is waiting
+	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e # most of these is waiting
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
