@@ -27,7 +27,8 @@ HOST: Final = "127.0.0.1"
 DEVICES: Final = 3
 VIEWERS_AT_ONCE: Final = 24
 MAX_WATCH_SECONDS: Final = 2.0
-MEDIA_TIMEOUT_SECONDS: Final = 10.0
+MEDIA_TIMEOUT_SECONDS: Final = 5.0
+"""Who asks a device that restarts waits for so long in vain, and with it the end of a phase."""
 CONNECT_ATTEMPTS: Final = 20
 RETRY_SECONDS: Final = 0.25
 ENDINGS: Final = ("leaves", "closes", "loses its socket, resumes and leaves", "vanishes")

@@ -15,7 +15,7 @@ EXACT: Final = ("descriptors", "tasks", "threads", "sessions", "rooms", "feeds",
 """What must be the same whenever nobody watches."""
 MAX_BYTES_PER_JOIN: Final = 64
 """Of memory that Python holds, from the first rest to the last; the smallest object in a forgotten table has more."""
-SPARE_BYTES: Final = 64_000
+SPARE_BYTES: Final = 96_000
 """For caches that fill slowly and are bounded, and for how a table's size doubles."""
 MAX_RSS_GROWTH: Final = 0.1
 """Of the process, the allocator's leftovers included, from the second rest to the last."""

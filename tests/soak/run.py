@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "stop_grace": 0.5,
     "consent_timeout": 3,
 }
-KNOCKS: Final = 150
+KNOCKS: Final = 600
 """More than yarl, which parses each request's address, keeps in its caches."""
 MIN_RESTS: Final = 2
 MAX_RESTS: Final = 12
