@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,10 +257,9 @@ async def test_presence_and_invitations_by_name(server: RunningServer, chromium:
     assert await viewer.evaluate("() => [feeds[0].state, viewer.isInviting]") == ["idle", False]
     await first.evaluate("() => publisher.offline()")
     await viewer.wait_for_function("() => viewer.devices.length === 0")
-    online = viewer.evaluate("async () => await next(viewer.connection, 'device_online')")
-    back = asyncio.create_task(online)
+    await viewer.evaluate("() => void (window.online = next(viewer.connection, 'device_online'))")
     await start_publisher(first, options="clientId: 'cam-1'")
-    assert (await back)["device"] == "cam-1"
+    assert (await viewer.evaluate("() => online"))["device"] == "cam-1"
     # Asked after what an invitation would have been.
     assert (await viewer.evaluate("async () => await viewer.listDevices()"))[0]["state"] == "available"
     await assert_no_problems(viewer, first, second)
