@@ -2,6 +2,7 @@
 /** What happened on a connection and its peer connections, kept for looking at and for bug reports. No DOM. */
 
 import { on } from "./events.js";
+import { readStats } from "./stats.js";
 
 /** Messages kept; a minute of a busy page. */
 const MAX_EVENTS = 300;
@@ -99,7 +100,7 @@ export class PeerRecord {
   async read() {
     /** @type {any[]} */ const all = [];
     try {
-      (await this.pc.getStats()).forEach((report) => all.push(report));
+      (await readStats(this.pc)).forEach((report) => all.push(report));
     } catch (error) {
       if (this.pc.connectionState !== "closed") throw error;
       return this.#reading; // Firefox has no statistics of closed connections

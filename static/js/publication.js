@@ -6,7 +6,7 @@ import { isClosed, isRefusal } from "./errors.js";
 import { emit, Emitter, on } from "./events.js";
 import { mediaLines } from "./sdp.js";
 import { codecOrder, preferCodecs, shapeEncodings } from "./sending.js";
-import { StatsMeter } from "./stats.js";
+import { readStats, StatsMeter } from "./stats.js";
 
 /** A link that WebRTC calls disconnected often comes back by itself within a second or two; after this we act. */
 const DISCONNECTED_PATIENCE_MS = 3_000;
@@ -198,7 +198,7 @@ export class Publication extends Emitter {
    * @returns {Promise<import("./stats.js").MediaStats | null>} null while nothing is sent
    */
   async stats() {
-    return this.#pc ? this.#meter.update(await this.#pc.getStats()) : null;
+    return this.#pc ? this.#meter.update(await readStats(this.#pc)) : null;
   }
 
   // --- negotiating -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 /** One connection that receives: offers in, answers out, tracks by their publisher's ids. No protocol. */
 
 import { mediaLines } from "./sdp.js";
-import { StatsMeter } from "./stats.js";
+import { readStats, StatsMeter } from "./stats.js";
 
 /** How often we look for the first frame: no event tells without a video element, and this is its precision. */
 const FIRST_FRAME_POLL_MS = 40;
@@ -65,7 +65,7 @@ export class Receiver {
 
   /** @returns {Promise<import("./stats.js").MediaStats>} */
   async stats() {
-    return this.#meter.update(await this.pc.getStats());
+    return this.#meter.update(await readStats(this.pc));
   }
 
   /** @returns {number | null} how loud it is now, 0 to 1, or null where the sender does not say (RFC 6464) */
@@ -115,9 +115,10 @@ export class Receiver {
   async #awaitFirstFrame(since) {
     const waited = performance.now() - since;
     if (this.#isClosed || this.firstFrameAt !== null || waited > FIRST_FRAME_LIMIT_MS) return;
-    const reports = [...(await this.pc.getStats()).values()].filter((report) => report.type === "inbound-rtp");
+    const report = await readStats(this.pc).catch(() => new Map()); // none in time: nothing came yet
+    const reports = [...report.values()].filter((entry) => entry.type === "inbound-rtp");
     const hasPicture = [...this.#received.values()].some(({ track }) => track.kind === "video");
-    const came = reports.some((report) => (hasPicture ? report.framesDecoded > 0 : report.packetsReceived > 0));
+    const came = reports.some((entry) => (hasPicture ? entry.framesDecoded > 0 : entry.packetsReceived > 0));
     if (this.#isClosed || this.firstFrameAt !== null) return;
     if (!came) {
       setTimeout(() => this.#awaitFirstFrame(since), Math.max(FIRST_FRAME_POLL_MS, waited * FIRST_FRAME_POLL_SHARE));

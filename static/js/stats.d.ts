@@ -178,3 +178,9 @@ export declare class StatsMeter {
      */
     update(report: RTCStatsReport): MediaStats;
 }
+/**
+ * Read a connection's statistics, or reject: Firefox never answers for a connection that is closed meanwhile.
+ * @param {RTCPeerConnection} pc
+ * @returns {Promise<RTCStatsReport>}
+ */
+export declare function readStats(pc: RTCPeerConnection): Promise<RTCStatsReport>;

@@ -3,6 +3,8 @@
 
 /** Between two readings closer than this a rate would be noise: the earlier rates are given again. */
 const SHORTEST_INTERVAL_MS = 200;
+/** Statistics take milliseconds. */
+const STATS_TIMEOUT_MS = 2_000;
 
 /**
  * The numbers of one track. `null` is "not known (yet)", never a guess.
@@ -177,6 +179,25 @@ function totals(streams, remote) {
     packets: sum(streams, "packetsReceived") + Math.max(0, sum(streams, "packetsSent") - reportedLost),
     lost: sum(streams, "packetsLost") + reportedLost,
   };
+}
+
+/**
+ * Read a connection's statistics, or reject: Firefox never answers for a connection that is closed meanwhile.
+ * @param {RTCPeerConnection} pc
+ * @returns {Promise<RTCStatsReport>}
+ */
+export async function readStats(pc) {
+  let timer = 0;
+  /** @type {Promise<never>} */
+  const late = new Promise((_resolve, reject) => {
+    const error = new DOMException(`no statistics within ${STATS_TIMEOUT_MS} ms`, "TimeoutError");
+    timer = setTimeout(() => reject(error), STATS_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([pc.getStats(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param {any[]} entries @param {string} field */

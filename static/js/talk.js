@@ -1,6 +1,8 @@
 // @ts-check
 /** One conversation of the drone client's module: one camera of one drone, with that client's names. */
 
+import { readStats } from "./stats.js";
+
 /** The camera of a conversation that names none. */
 export const DEFAULT_TRACK = "default";
 
@@ -248,7 +250,7 @@ export class CTalk {
     const { pc } = this;
     const camera = this.#camera;
     if (!pc || !camera || this.status !== "connected") return null;
-    const reports = [.../** @type {Iterable<[string, any]>} */ (await pc.getStats())].map(([, report]) => report);
+    const reports = [.../** @type {Iterable<[string, any]>} */ (await readStats(pc))].map(([, report]) => report);
     const own = reports.find((report) => report.type === "inbound-rtp" && report.trackIdentifier === camera.track.id);
     if (this.isClosed || pc !== this.pc || !own) return null;
     const grown = Math.max(0, (own.bytesReceived ?? 0) - this.#lastBytes);

@@ -72,7 +72,10 @@ RECEIVED = """async (selector, kind) => {
   const tracks = document.querySelector(selector)?.srcObject?.getTracks() ?? [];
   const id = tracks.find((track) => track.kind === kind)?.id;
   const open = window.peerConnections.filter((pc) => pc.connectionState !== "closed");
-  const all = (await Promise.all(open.map((pc) => pc.getStats()))).flatMap((report) => [...report.values()]);
+  // Those of a connection that is closed meanwhile never come.
+  const late = () => new Promise((resolve) => setTimeout(() => resolve(new Map()), 1_000));
+  const reports = await Promise.all(open.map((pc) => Promise.race([pc.getStats(), late()])));
+  const all = reports.flatMap((report) => [...report.values()]);
   return all.find((report) => report.type === "inbound-rtp" && report.trackIdentifier === id) ?? {};
 }"""
 
