@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import random
 import re
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.helpers.own_network import enter, why_not
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,7 +21,6 @@ COMMAND_TIMEOUT_SECONDS = 10.0
 PORTS = range(20_000, 32_768)
 """Below those that Linux gives to outgoing connections."""
 MAX_PORT_TRIES = 100
-_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _PREFIX = "aiosfu-bench"
 
 
@@ -53,7 +53,7 @@ def _free_port() -> int:
 
 def namespaces_available() -> bool:
     """Return whether this process may make network namespaces."""
-    return os.geteuid() == 0 and Path("/usr/sbin/ip").exists() | Path("/sbin/ip").exists()
+    return why_not() is None
 
 
 @contextlib.contextmanager
@@ -76,12 +76,12 @@ def veth_network() -> Iterator[Network]:
             _ip("-n", name, "route", "add", "default", "dev", "eth0")
         target = os.open(f"/run/netns/{load}", os.O_RDONLY)
         try:
-            _enter(target)
+            enter(target)
         finally:
             os.close(target)
         yield Network("10.77.0.1", "10.77.0.2", ("ip", "netns", "exec", server))
     finally:
-        _enter(home)
+        enter(home)
         os.close(home)
         for name in (server, load):
             with contextlib.suppress(subprocess.CalledProcessError):
@@ -93,12 +93,6 @@ def receive_overflows(process_id: int | str = "self") -> int:
     lines = [line.split() for line in Path(f"/proc/{process_id}/net/snmp").read_text().splitlines()]
     names, values = (line for line in lines if line[0] == "Udp:")
     return int(values[names.index("RcvbufErrors")])
-
-
-def _enter(descriptor: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "cannot enter a network namespace: are you root?")
 
 
 def _ip(*words: str) -> str:

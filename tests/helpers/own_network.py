@@ -52,9 +52,14 @@ def own_network() -> Iterator[None]:
                 subprocess.run(["ip", *command.split()], check=True, timeout=COMMAND_TIMEOUT_SECONDS)
             yield
         finally:
-            _call("setns", home, _CLONE_NEWNET)
+            enter(home)
     finally:
         os.close(home)
+
+
+def enter(descriptor: int) -> None:
+    """Move this thread into the network namespace of an open file of `/proc/PID/ns/net` or `/run/netns`."""
+    _call("setns", descriptor, _CLONE_NEWNET)
 
 
 def _call(name: str, *arguments: int) -> None:
