@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.helpers.own_network import enter, why_not
+from tests.helpers.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND_TIMEOUT_SECONDS = 10.0
-PORTS = range(20_000, 32_768)
-"""Below those that Linux gives to outgoing connections."""
-MAX_PORT_TRIES = 100
 _PREFIX = "aiosfu-bench"
 
 
@@ -38,17 +34,7 @@ class Network:
 
 def loopback_network() -> Network:
     """Return a network on 127.0.0.1, with ports that are free now: other servers may run on this machine."""
-    return Network("127.0.0.1", "127.0.0.1", (), _free_port(), _free_port())
-
-
-def _free_port() -> int:
-    """Return a port that nobody has, for UDP and TCP, and that no outgoing connection will be given meanwhile."""
-    for port in random.sample(PORTS, MAX_PORT_TRIES):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError(f"none of {MAX_PORT_TRIES} ports from {PORTS.start} to {PORTS.stop - 1} is free")
+    return Network("127.0.0.1", "127.0.0.1", (), free_port(), free_port())
 
 
 def namespaces_available() -> bool:

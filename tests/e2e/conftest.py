@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
+from tests.helpers import ports
 from tests.helpers.browser import Chromium, running_chromium
 from tests.helpers.server import RunningServer, running_server
 
@@ -36,9 +36,7 @@ async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
 @pytest.fixture
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from signaling.config import ServerConfig
 from signaling.doctor import network, relays, security, system
 from signaling.doctor.findings import Finding, Subject
 from tests.helpers.certificates import make_pair
+from tests.helpers.ports import free_port
 from tests.helpers.server import RunningServer, running_server, until
 
 if TYPE_CHECKING:
@@ -51,12 +52,6 @@ def subject(**settings: Any) -> Subject:
     return Subject(given, given.local_url(given.port).rstrip("/"), is_local=True)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def only(findings: Sequence[Finding], level: str, check: str) -> Finding:
     """Return the one finding of a level and check; each that is no "ok" has to say what to do."""
     assert all(finding.advice for finding in findings if finding.level in {"warn", "fail"})
@@ -70,7 +65,7 @@ async def turn_server(directory: Path) -> AsyncIterator[str]:
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed")
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(program, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={port}"),
         *("--use-auth-secret", f"--static-auth-secret={TURN_SECRET}", "--realm=test", "--no-tls", "--no-dtls"),
@@ -196,7 +191,7 @@ async def test_the_servers_certificate_is_another_than_the_files(tmp_path: Path)
 
 async def test_relays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relays, "ANSWER_TIMEOUT_SECONDS", 1.0)
-    closed = free_port(socket.SOCK_DGRAM)
+    closed = free_port()
     found = await relays.check_relays(subject(turn_url=f"turn:127.0.0.1:{closed}", turn_secret=TURN_SECRET))
     assert "no answer" in only(found, "fail", "relays").text
     found = await relays.check_relays(subject(ice_server="stun:nothing.invalid"))

@@ -17,6 +17,7 @@ from signaling.client import Device, Viewer
 from signaling.client.sources import open_source
 from signaling.tls import describe_file
 from tests.helpers.certificates import client_context, make_pair
+from tests.helpers.ports import free_port
 from tests.helpers.server import RunningServer, running_server, until
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATHS = os.environ.get("PATH", "") + ":/usr/sbin"
 """Debian has nginx where only root's shell looks."""
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Proxy:
