@@ -11,20 +11,21 @@ from aiohttp import web
 
 import sfu
 
-from . import reloading, turn
-from .admin import Admin
-from .admin_access import Access
+from . import turn
+from .admin.access import Access
+from .admin.metrics import Metrics
+from .admin.routes import Admin
+from .admin.status import Status
 from .auth import OpenAuthenticator
-from .config import flag_name, is_loopback
+from .config import reloading
+from .config.model import flag_name, is_loopback
 from .connect import PATH, Door
-from .credentials import Credentials, CredentialsError
-from .listener import ConnectionGuard, GuardedSite
+from .credentials.loading import Credentials, CredentialsError
+from .events.schema import protocol_schema
 from .logs import EventLog, internal_error
-from .metrics import Metrics
-from .proxies import PROXIES, Networks, TrustedProxies
-from .schema import protocol_schema
 from .service import Service
-from .status import Status
+from .sockets.listener import ConnectionGuard, GuardedSite
+from .sockets.proxies import PROXIES, Networks, TrustedProxies
 from .tokens import TokenAuthenticator, issue
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from .auth import Authenticator
-    from .config import ServerConfig
+    from .config.model import ServerConfig
+    from .credentials.tls import CertificateInfo
     from .effects import Client
     from .protocol import Role
-    from .tls import CertificateInfo
 
 log = EventLog("signaling.app")
 

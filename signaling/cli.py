@@ -12,17 +12,19 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from . import config_sources, faults, logs, resources
+from . import faults, logs
 from .app import Server, ServerStartError
+from .config import sources as config_sources
 from .drain import StopSignals
 from .logs import EventLog
-from .notify import Notifier
+from .process import resources
+from .process.notify import Notifier
 from .protocol import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .config import ServerConfig
+    from .config.model import ServerConfig
 
 log = EventLog("signaling.cli")
 
@@ -43,10 +45,10 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """Objects more than were freed, then collections of the younger generation: Python's default is 700, 10, 10."""
 
 _COMMANDS = {
-    "config": ("signaling.cli_config", "show the server's settings and where each comes from, or an example file"),
-    "doctor": ("signaling.cli_doctor", "examine a server, its machine and the way to it; says what to do"),
+    "config": ("signaling.commands.config", "show the server's settings and where each comes from, or an example file"),
+    "doctor": ("signaling.commands.doctor", "examine a server, its machine and the way to it; says what to do"),
     "device": ("signaling.client.cli_device", "publish a camera, a file, a stream or a test picture"),
-    "token": ("signaling.cli_token", "make a token for a client of a server with auth on"),
+    "token": ("signaling.commands.token", "make a token for a client of a server with auth on"),
     "view": ("signaling.client.cli_view", "watch devices from a terminal: numbers, recording, snapshot"),
 }
 

@@ -10,16 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from . import limits, origins, protocol, proxies
+from . import protocol
 from .auth import OpenAuthenticator, UnauthorizedError
-from .codes import CLIENT_ID, CLIENT_ID_EXPECTED
-from .frames import FrameError, Opcode
-from .heartbeat import Heartbeat
+from .events.codes import CLIENT_ID, CLIENT_ID_EXPECTED
 from .logs import EventLog, internal_error
 from .protocol import ErrorCode, ProtocolError, Role
 from .registry import CLOSE_CODES, ConnectionRefused, ResumeRequest
 from .session import TOO_BIG_LINGER_SECONDS, Session, frame_words
-from .websocket import SignalingSocket, TakenOver
+from .sockets import limits, origins, proxies
+from .sockets.frames import FrameError, Opcode
+from .sockets.heartbeat import Heartbeat
+from .sockets.websocket import SignalingSocket, TakenOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from .codes import (
+from .events.codes import (
     MAX_ECHO_CHARS,
     MAX_MESSAGE_BYTES,
     MAX_NAMED_DEVICES,
@@ -25,7 +25,7 @@ from .codes import (
     RequestId,
     Role,
 )
-from .inbound import (
+from .events.inbound import (
     EVENTS,
     Auth,
     CreateRoom,
@@ -45,7 +45,7 @@ from .inbound import (
     Unpublish,
     json_type,
 )
-from .outbound import (
+from .events.outbound import (
     AnswerToClient,
     ConnectionLost,
     DeviceOffline,

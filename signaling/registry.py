@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from . import effects, protocol
 from .faults import INTERNAL_ERROR
 from .logs import EventLog
-from .outbox import Outbox, OutboxLimits
 from .protocol import ErrorCode
+from .sockets.outbox import Outbox, OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,11 +17,11 @@ from .engine_calls import EngineCalls
 from .faults import INTERNAL_ERROR
 from .logs import EventLog, internal_error
 from .logs_clients import ClientLog
-from .pacer import Pacer
 from .protocol import ErrorCode, ProtocolError
 from .registry import Record, Registry
 from .requests import to_request
 from .rooms import Rooms
+from .sockets.pacer import Pacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

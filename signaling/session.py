@@ -7,22 +7,23 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import frames, protocol
+from . import protocol
 from .effects import Client
 from .faults import INTERNAL_ERROR
-from .frames import FrameError, Message, Opcode
-from .limits import TokenBucket
 from .logs import EventLog, internal_error
-from .outbox import Outbox, OutboxLimits
 from .protocol import ErrorCode
+from .sockets import frames
+from .sockets.frames import FrameError, Message, Opcode
+from .sockets.limits import TokenBucket
+from .sockets.outbox import Outbox, OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .auth import Grant
-    from .heartbeat import Heartbeat
     from .service import Service
-    from .websocket import SignalingSocket
+    from .sockets.heartbeat import Heartbeat
+    from .sockets.websocket import SignalingSocket
 
 log = EventLog("signaling.session")
 

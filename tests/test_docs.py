@@ -20,9 +20,10 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from signaling import cli, config_sources
+from signaling import cli
 from signaling.client import Viewer
-from signaling.config import ServerConfig, env_name
+from signaling.config import sources as config_sources
+from signaling.config.model import ServerConfig, env_name
 from tests.helpers.server import running_server
 
 if TYPE_CHECKING:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 ROOT = Path(__file__).parent.parent
 
@@ -13,23 +17,23 @@ IMPURE = {"asyncio", "socket", "selectors", "select", "time", "datetime", "threa
 """What pure code may not import: I/O, clocks, chance."""
 
 SIGNALING_ORDER = [
-    ("cli", "cli_config", "cli_doctor", "cli_token", "__main__"),
+    ("cli", "commands", "__main__"),
     ("app", "doctor"),
-    ("config_text", "credentials", "reloading"),
-    ("config_sources",),
-    ("config", "tls_self_signed"),
-    ("config_types",),
-    ("admin",),
-    ("admin_access", "status"),
-    ("admin_openapi", "metrics"),
-    ("admin_models", "metrics_collector"),
+    ("config.text", "config.reloading", "credentials.loading"),
+    ("config.sources",),
+    ("config.model", "credentials.self_signed"),
+    ("config.types",),
+    ("admin.routes",),
+    ("admin.access", "admin.status"),
+    ("admin.openapi", "admin.metrics"),
+    ("admin.models", "admin.collector"),
     ("connect",),
-    ("listener", "keyfiles", "notify", "resources", "tls"),
+    ("credentials.keyfiles", "credentials.tls", "process", "sockets.listener"),
     ("session",),
-    ("websocket", "heartbeat"),
+    ("sockets.websocket", "sockets.heartbeat"),
     ("service",),
     ("logs_clients",),
-    ("registry", "engine_calls", "pacer", "drain"),
+    ("registry", "engine_calls", "sockets.pacer", "drain"),
     ("requests", "rooms"),
     ("transitions",),
     ("state",),
@@ -37,39 +41,37 @@ SIGNALING_ORDER = [
     ("effects",),
     ("tokens",),
     ("auth",),
-    ("protocol", "schema"),
-    ("inbound", "outbound"),
-    ("codes", "faults"),
-    ("candidates", "frames", "limits", "logs", "origins", "outbox", "proxies", "timers", "turn"),
+    ("protocol", "events.schema"),
+    ("events.inbound", "events.outbound"),
+    ("events.codes", "faults"),
+    ("events.candidates", "logs", "timers", "turn"),
+    ("sockets.frames", "sockets.limits", "sockets.origins", "sockets.outbox", "sockets.proxies"),
 ]
-"""A module imports from the lines below its own, or from its own line."""
+"""A module imports from the lines below its own. A package stands for all that it holds."""
 SIGNALING_PURE = (
-    "admin_models",
-    "admin_openapi",
+    "admin.models",
+    "admin.openapi",
+    "config.reloading",
     "requests",
     "rooms",
     "transitions",
     "state",
     "effects",
     "protocol",
-    "schema",
-    "inbound",
-    "outbound",
-    "codes",
-    "candidates",
+    "events",
     "auth",
-    "frames",
-    "limits",
     "observer",
-    "origins",
-    "outbox",
+    "sockets.frames",
+    "sockets.limits",
+    "sockets.origins",
+    "sockets.outbox",
     "timers",
     "tokens",
     "turn",
 )
 KNOW_THE_ENGINE = {
-    *("engine_calls.py", "service.py", "app.py", "system.py", "config.py"),
-    *("observer.py", "logs_clients.py", "metrics.py", "metrics_collector.py", "status.py"),  # they read its values
+    *("engine_calls", "service", "app", "doctor.system", "config.model"),
+    *("observer", "logs_clients", "admin.metrics", "admin.collector", "admin.status"),  # they read its values
 }
 SFU_LAYERS = ("rtp", "forwarding", "transport")
 SFU_PURE = (
@@ -151,33 +153,48 @@ def server_modules() -> list[Path]:
     return [path for path in modules("signaling") if path.parts[1] != "client" and path.name != "__init__.py"]
 
 
+def within(module: str, names: Collection[str]) -> bool:
+    """Return whether a module of `signaling`, as `admin.models`, is named, by itself or by its package."""
+    return module in names or module.split(".", maxsplit=1)[0] in names
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts[1:])
+
+
 def rank(module: str) -> int:
-    return next(index for index, line in enumerate(SIGNALING_ORDER) if module in line)
+    return next(index for index, line in enumerate(SIGNALING_ORDER) if within(module, line))
+
+
+def entry(module: str) -> str:
+    """Return what stands for a module in the order: itself, or its package."""
+    return next(name for line in SIGNALING_ORDER for name in line if within(module, (name,)))
 
 
 @pytest.mark.parametrize("path", server_modules(), ids=str)
 def test_the_services_imports_point_one_way(path: Path) -> None:
-    own = path.parts[1].removesuffix(".py")
+    own = name_of(path)
     for name in imports(path):
         parts = name.split(".")
         if parts[0] != "signaling" or len(parts) < 2:
             continue
-        other = parts[1]
-        assert other != "client", f"{path} imports {name}; only by name, and only when asked for"
-        assert rank(other) > rank(own) or other == own or {other, own} == {"cli", "__main__"}, f"{path} imports {name}"
+        assert parts[1] != "client", f"{path} imports {name}; only by name, and only when asked for"
+        other = ".".join(parts[1:3])
+        same = entry(other) == entry(own) or {other, own} == {"cli.main", "__main__"}
+        assert same or rank(other) > rank(own), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", server_modules(), ids=str)
 def test_only_the_service_talks_to_the_engine_and_by_its_public_names(path: Path) -> None:
     names = {name for name in imports(path) if name.split(".")[0] == "sfu"}
     assert all(len(name.split(".")) <= 2 for name in names)
-    if path.name not in KNOW_THE_ENGINE:
+    if name_of(path) not in KNOW_THE_ENGINE:
         assert not names
 
 
 @pytest.mark.parametrize("path", server_modules(), ids=str)
 def test_pure_signalling_code_has_no_clock_and_no_io(path: Path) -> None:
-    if path.parts[1].removesuffix(".py") in SIGNALING_PURE:
+    if within(name_of(path), SIGNALING_PURE):
         assert not tops(path) & IMPURE
 
 
@@ -187,12 +204,13 @@ def test_the_clients_need_nothing_of_the_server(path: Path) -> None:
         parts = name.split(".")
         assert parts[0] != "sfu", f"{path} imports {name}"
         if parts[0] == "signaling" and len(parts) > 1:
-            assert parts[1] in {"client", "protocol", "codes", "logs"}, f"{path} imports {name}"
+            known = within(".".join(parts[1:3]), {"client", "protocol", "events.codes", "logs"})
+            assert known, f"{path} imports {name}"
 
 
 def test_every_server_module_has_its_place() -> None:
     for path in server_modules():
-        rank(path.parts[1].removesuffix(".py"))
+        rank(name_of(path))
 
 
 @pytest.mark.parametrize("path", [*modules("sfu"), *modules("signaling")], ids=str)

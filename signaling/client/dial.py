@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from signaling.codes import CLIENT_ID
+from signaling.events.codes import CLIENT_ID
 
 from .errors import CertificateError, ClientError, ConnectError
 from .event import Event, parse_event

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signaling.config import ServerConfig
+    from signaling.config.model import ServerConfig
 
 Level = Literal["ok", "note", "warn", "fail"]
 

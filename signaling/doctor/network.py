@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from signaling.config import flag_name, is_loopback, machine_addresses
+from signaling.config.model import flag_name, is_loopback, machine_addresses
 
 from .findings import fail, note, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signaling.config import ServerConfig
+    from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
 

@@ -13,15 +13,15 @@ from aioice import stun
 from aioice.turn import create_turn_endpoint
 
 from signaling import turn
-from signaling.config import flag_name
-from signaling.keyfiles import KeyFileError, WatchedFile, read_turn_secret
+from signaling.config.model import flag_name
+from signaling.credentials.keyfiles import KeyFileError, WatchedFile, read_turn_secret
 
 from .findings import fail, note, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from signaling.config import ServerConfig
+    from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
 

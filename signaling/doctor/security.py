@@ -13,16 +13,23 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from signaling.config import flag_name, is_loopback
-from signaling.keyfiles import KeyFileError, KeyRing
-from signaling.tls import EXPIRES_SOON_DAYS, CertificateInfo, TlsError, describe, describe_file, new_server_context
+from signaling.config.model import flag_name, is_loopback
+from signaling.credentials.keyfiles import KeyFileError, KeyRing
+from signaling.credentials.tls import (
+    EXPIRES_SOON_DAYS,
+    CertificateInfo,
+    TlsError,
+    describe,
+    describe_file,
+    new_server_context,
+)
 
 from .findings import fail, note, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signaling.config import ServerConfig
+    from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
 

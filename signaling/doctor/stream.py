@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from signaling import tokens
-from signaling.config import flag_name
-from signaling.keyfiles import KeyFileError, KeyRing
+from signaling.config.model import flag_name
+from signaling.credentials.keyfiles import KeyFileError, KeyRing
 from signaling.protocol import Role
 
 from .findings import fail, note, ok, warn
@@ -18,7 +18,7 @@ from .findings import fail, note, ok, warn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signaling.config import ServerConfig
+    from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 import sfu
-from signaling import resources
-from signaling.config import flag_name
+from signaling.config.model import flag_name
+from signaling.process import resources
 
 from .findings import fail, note, ok, warn
 from .network import HTTP_TIMEOUT_SECONDS, client_tls

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from signaling import protocol
-from signaling.codes import CLIENT_ID, CLIENT_ID_EXPECTED, MAX_ECHO_CHARS
 from signaling.effects import Client
+from signaling.events.codes import CLIENT_ID, CLIENT_ID_EXPECTED, MAX_ECHO_CHARS
 from signaling.protocol import ErrorCode, Role
 from signaling.state import AbsenceEnds, FeedState, Invitation, InvitationExpires
 

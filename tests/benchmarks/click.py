@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from playwright.async_api import async_playwright
 
-from signaling.config import is_loopback
+from signaling.config.model import is_loopback
 from tests.helpers.browser import FLAGS, WAIT_MS, find_chromium
 
 from .processes import running_server

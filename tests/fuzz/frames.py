@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from signaling.frames import (
+from signaling.sockets.frames import (
     INVALID_TEXT,
     MAX_CONTROL_PAYLOAD_BYTES,
     MESSAGE_TOO_BIG,

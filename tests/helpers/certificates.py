@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
 
-from signaling import tls_self_signed
+from signaling.credentials import self_signed as tls_self_signed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signaling.tls_self_signed import Pair
+    from signaling.credentials.self_signed import Pair
 
 DAY_SECONDS = 86_400.0
 NAMES = ("localhost", "127.0.0.1")

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signaling import schema
-from signaling.codes import Role
-from signaling.inbound import EVENTS
-from signaling.outbound import Track
+from signaling.events import schema
+from signaling.events.codes import Role
+from signaling.events.inbound import EVENTS
+from signaling.events.outbound import Track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from signaling.app import Server
-from signaling.config import ServerConfig
+from signaling.config.model import ServerConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from signaling import config_text
+from signaling.config import text as config_text
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 _TABLE = re.compile(r"(<!-- table: settings -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -19,8 +19,8 @@ import yaml  # type: ignore[import-untyped]  # it has no types of its own
 from aioice import stun
 from aioice.turn import create_turn_endpoint
 
-from signaling import config_sources
-from signaling.config import ServerConfig
+from signaling.config import sources as config_sources
+from signaling.config.model import ServerConfig
 from signaling.turn import ice_servers
 from tests.helpers.server import until
 

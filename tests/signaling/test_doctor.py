@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from signaling import doctor
-from signaling.config import ServerConfig
+from signaling.config.model import ServerConfig
 from signaling.doctor import network, relays, security, system
 from signaling.doctor.findings import Finding, Subject
 from tests.helpers.certificates import make_pair

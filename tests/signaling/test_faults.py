@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientSession
 
 from signaling import effects, faults, protocol, rooms, session
+from signaling.events.schema import protocol_schema
 from signaling.faults import INTERNAL_ERROR
 from signaling.logs import event_counts
-from signaling.schema import protocol_schema
 from signaling.service import Service
 from signaling.session import Session
 from signaling.state import AbsenceEnds

@@ -17,13 +17,13 @@ from aiohttp import web
 from playwright.async_api import expect
 
 from signaling import protocol, session
-from signaling.config import ServerConfig, env_name, flag_name
-from signaling.frames import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
-from signaling.outbound import Track
+from signaling.config.model import ServerConfig, env_name, flag_name
+from signaling.events.outbound import Track
+from signaling.events.schema import inbound_models, outbound_models, protocol_schema
 from signaling.protocol import EVENTS, ErrorCode, ProtocolError, Role
 from signaling.registry import CLOSE_CODES
-from signaling.schema import inbound_models, outbound_models, protocol_schema
 from signaling.service import ENDED_BY_OPERATOR, GOING_AWAY
+from signaling.sockets.frames import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
 from signaling.transitions.presence import MAX_STANDING_NAMES
 from signaling.transitions.turn import RoomLimits
 from tests.helpers.browser import running_chromium

@@ -9,7 +9,7 @@ import pytest
 
 from signaling import effects
 from signaling.app import Server
-from signaling.config import ServerConfig
+from signaling.config.model import ServerConfig
 
 uvloop = pytest.importorskip("uvloop", reason="not to be had on this platform")
 

@@ -20,7 +20,7 @@ import uvloop
 
 from signaling import cli, logs
 from signaling.app import Server
-from signaling.config import ServerConfig
+from signaling.config.model import ServerConfig
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -1,0 +1,1 @@
+"""The subcommands of `aiosfu` that are not `serve`."""

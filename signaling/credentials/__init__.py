@@ -1,0 +1,1 @@
+"""What a server reads from files and keeps to itself: keys for tokens, the TURN secret, certificates."""
