@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from signaling.logs import EventLog
 
@@ -36,6 +37,10 @@ WRITE_BUFFER_BYTES = 64 * 1024
 """That may wait in a connection for a slow client, besides its outbox: a TCP transport's default; TLS's is 512 kB."""
 LINGER_SECONDS = 0.5
 """For the rest of a request that nobody reads; aiohttp's 10 s would go on after the peer is gone."""
+
+_NO_HTTP = (
+    "400: this cannot be read as HTTP; its request line and headers have 8190 bytes each at most, and no odd bytes"
+)
 
 
 class Abortable(Protocol):
@@ -162,6 +167,25 @@ class _Handler(web.RequestHandler):
         """See `asyncio.Protocol`."""
         self._guard.lost(self)
         super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP without repeating it.
+
+        aiohttp quotes the offending bytes in the answer and, as an error with its traceback, in the log: the address or
+        the header with a token among them, and as often as a stranger likes.
+        """
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        log.info("bad_request", address=request.remote, problem=type(exc).__name__)
+        answer = web.Response(status=status, text=_NO_HTTP)
+        answer.force_close()
+        return answer
 
 
 class _Handshake:

@@ -401,3 +401,39 @@ async def test_no_token_and_no_secret_is_in_any_log_or_error(
     ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("asyncio"))
     for secret in (*texts, SECRET, *(text.split(".")[2] for text in texts)):
         assert secret not in ours
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ("GET", "{path}", "HTTP/9.9", ""),
+        ("G@T", "{path}", "HTTP/1.1", ""),
+        ("GET", "{path}\1", "HTTP/1.1", ""),
+        ("GET", "{path} x", "HTTP/1.1", ""),
+        ("GET", "{path}" + "A" * 9000, "HTTP/1.1", ""),
+        ("GET", "http://x:99999999{path}", "HTTP/1.1", ""),
+        ("GET", "/ws/connect/WEB/web", "HTTP/1.1", "Authorization: Bearer {token}\0\r\n"),
+        ("GET", "/ws/connect/WEB/web", "HTTP/1.1", "Authorization: Bearer {token}" + "A" * 9000 + "\r\n"),
+    ],
+    ids=["version", "method", "address", "words", "long-address", "port", "header", "long-header"],
+)
+async def test_a_request_that_is_no_http_is_answered_without_repeating_its_token(
+    server: RunningServer, caplog: pytest.LogCaptureFixture, broken: tuple[str, ...]
+) -> None:
+    text = token()
+    path = f"/ws/connect/WEB/web/{text}"
+    method, target, version, header = (part.format(path=path, token=text) for part in broken)
+    with caplog.at_level(logging.DEBUG):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"{method} {target} {version}\r\nHost: x\r\n{header}\r\n".encode())
+        async with asyncio.timeout(5):
+            answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.split()[1] == "400"
+    assert "cannot be read as HTTP" in answer
+    (line,) = (record for record in caplog.records if "bad_request" in record.getMessage())
+    assert line.levelno == logging.INFO
+    for part in text.split("."):
+        assert part not in caplog.text
+        assert part not in answer
