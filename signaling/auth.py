@@ -43,8 +43,22 @@ class Grant:
         return None if self._is_unlimited() else f"the token does not grant {event.event}"
 
     def refuses_feed(self, publisher: str) -> str | None:
-        """Return why a feed of the client `publisher` may not be watched, or None."""
-        return None if self.knows(publisher) else f"devices: the token does not grant {publisher}"
+        """Return why a feed of the client `publisher` may not be watched, or None; whose it is remains unsaid."""
+        return None if self.knows(publisher) else "devices: the token does not grant the device of this feed"
+
+    def covers(self, other: Grant) -> bool:
+        """Return whether this allows all that `other` does: what was begun under that may go on under this."""
+        return (
+            _holds_all(self.rooms, other.rooms)
+            and _holds_all(self.devices, other.devices)
+            and self.publish >= other.publish
+            and self.subscribe >= other.subscribe
+        )
+
+    @property
+    def serves(self) -> frozenset[int] | None:
+        """The rooms that the bearer may publish to; None for every one."""
+        return self.rooms if self.publish else frozenset()
 
     def knows(self, client_id: str) -> bool:
         """Return whether the bearer may learn of a publisher."""
@@ -76,6 +90,10 @@ class Grant:
 
     def _is_unlimited(self) -> bool:
         return self.rooms is None and self.devices is None and self.publish and self.subscribe
+
+
+def _holds_all(ours: frozenset[int] | frozenset[str] | None, theirs: frozenset[int] | frozenset[str] | None) -> bool:
+    return ours is None or (theirs is not None and ours >= theirs)
 
 
 def _anything(_grant: Grant, _event: Any) -> str | None:  # noqa: ANN401  each rule takes its own event
@@ -122,7 +140,7 @@ _RULES: Mapping[str, Callable[[Grant, Any], str | None]] = {
     "pause_receiving": _to_subscribe,
     "resume_receiving": _to_subscribe,
     "offer_from_device": _to_publish,
-    # Ending something is never refused: a client may have begun it under a wider token and resumed under this one.
+    # Ending something is never refused: it shows nobody anything.
     "stop_receiving": _anything,
     "unpublish": _anything,
     "leave": _anything,

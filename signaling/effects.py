@@ -24,6 +24,8 @@ class ClientConnected:
     """A client has a socket and may ask for things."""
 
     client: Client
+    serves: frozenset[int] | None = None
+    """The rooms that it may publish to; None for every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class ClientResumed:
     """A client has come back, or moved to a new socket, and is what it was."""
 
     client: Client
+    serves: frozenset[int] | None = None
+    """The rooms that it may publish to now, at least those of before; None for every one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Registry:
         Raises `ConnectionRefused`. A resume that does not fit is none: the client begins anew, by the same rules as
         if it had not asked.
         """
-        resumed = self._resumable(session.client, resume)
+        resumed = self._resumable(session, resume)
         if resumed is not None:
             self._take_over(resumed, session)
             return resumed, True
@@ -158,12 +158,17 @@ class Registry:
         self._bind(record, session)
         return record, False
 
-    def _resumable(self, client: Client, resume: ResumeRequest | None) -> Record | None:
+    def _resumable(self, session: Session, resume: ResumeRequest | None) -> Record | None:
+        client = session.client
         record = self._records.get(client)
         if resume is None or record is None or self.stopping:
             return None
         if not hmac.compare_digest(record.secret.encode(), resume.secret.encode("utf-8", "replace")):
             log.info("resume_refused", role=client.role, client=client.id, session=record.id, why="secret")
+            return None
+        if not session.grant.covers(record.grant):
+            # What runs, and what waits to be told, is what the earlier token granted.
+            log.info("resume_refused", role=client.role, client=client.id, session=record.id, why="token grants less")
             return None
         self._check_room(record.client)
         if record.session is not None:

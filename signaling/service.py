@@ -154,11 +154,11 @@ class Service:
         )
         greeting = [protocol.encode(welcome)]
         if resumed:
-            self._take_news(effects.ClientResumed(client))
+            self._take_news(effects.ClientResumed(client, session.grant.serves))
             greeting.append(protocol.encode(self._what_it_has(record)))
         session.open(record.outbox, greeting)
         if not resumed:
-            self._take_news(effects.ClientConnected(client))
+            self._take_news(effects.ClientConnected(client, session.grant.serves))
         log.info("client_connected", role=client.role, client=client.id, session=record.id, resumed=resumed)
 
     def _what_it_has(self, record: Record) -> protocol.Resumed:

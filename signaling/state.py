@@ -69,6 +69,8 @@ class Participant:
     client: Client
     since: float = 0.0
     """When it connected; here and below by the clock of `Rooms.handle`."""
+    serves: frozenset[int] | None = None
+    """The rooms that it may publish to; None for every one."""
     rooms: dict[int, None] = field(default_factory=dict)
     created: dict[int, None] = field(default_factory=dict)
     """Living rooms that this client opened, joined or not."""
@@ -80,6 +82,10 @@ class Participant:
     """Rooms that it was asked to publish to and that wait for it."""
     listed: DeviceStatus | None = None
     """As which a device was last listed: making ten thousand of these anew takes longer than sending them."""
+
+    def may_serve(self, room: int) -> bool:
+        """Return whether it may publish to a room."""
+        return self.serves is None or room in self.serves
 
 
 @dataclass(slots=True)
@@ -175,9 +181,9 @@ class State:
     ends_at: float | None = None
     """When the server will have ended, by the clock of the timers; None while it goes on."""
 
-    def add(self, client: Client, now: float) -> None:
-        """Take a client in."""
-        self.participants[client] = Participant(client, now)
+    def add(self, client: Client, now: float, serves: frozenset[int] | None = None) -> None:
+        """Take a client in, which may publish to the rooms `serves`."""
+        self.participants[client] = Participant(client, now, serves)
         (self.devices if client.role is Role.DEVICE else self.webs)[client] = None
 
     def remove(self, client: Client) -> None:
@@ -219,6 +225,7 @@ class State:
 
     def _check_participant(self, client: Client, participant: Participant) -> None:
         _hold(participant.client == client, f"key of {participant}")
+        _hold(all(map(participant.may_serve, participant.invitations)), f"{participant} is asked in vain")
         for number in participant.rooms:
             _hold(client in self.rooms[number].members, f"room {number} of {participant}")
         for number in participant.created:

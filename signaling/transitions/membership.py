@@ -42,7 +42,7 @@ def connected(turn: Turn, event: ClientConnected) -> None:
     """Take a new client in."""
     if event.client in turn.state.participants:
         raise AssertionError(f"{event.client} is connected already")
-    turn.state.add(event.client, turn.now)
+    turn.state.add(event.client, turn.now, event.serves)
     if turn.state.ends_at is not None:
         turn.send(event.client, _end_is_near(turn, turn.state.ends_at))
     if event.client.role is Role.DEVICE:
@@ -57,6 +57,7 @@ def absent(turn: Turn, event: ClientAbsent) -> None:
 
 def resumed(turn: Turn, event: ClientResumed) -> None:
     """Note that a client is back."""
+    turn.state.participants[event.client].serves = event.serves
     turn.state.timers.cancel(AbsenceEnds(event.client))
 
 

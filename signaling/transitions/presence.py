@@ -31,7 +31,7 @@ def device_came(turn: Turn, client: Client) -> None:
     for number in turn.state.standing:
         room = turn.state.rooms[number]
         inviter = room.standing.get(client.id) or room.standing.get(None)
-        if inviter is not None and not turn.is_crowded(room):
+        if inviter is not None and turn.state.participants[client].may_serve(number) and not turn.is_crowded(room):
             _ask(turn, room, client, protocol.StartStreaming(room_id=room.id, inviter=inviter.id), inviter)
 
 
@@ -74,7 +74,8 @@ def invite(turn: Turn, event: InviteRequested) -> None:
     unavailable: list[Client] = []
     for client in wanted:
         device = turn.state.participants.get(client)
-        if device is None or (client not in room.members and turn.is_crowded(room, len(attached))):
+        crowded = client not in room.members and turn.is_crowded(room, len(attached))
+        if device is None or crowded or not device.may_serve(room.id):
             unavailable.append(client)
         elif device.feed is None:
             invited.append(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,23 @@ def test_an_event_without_a_rule_is_refused_to_whoever_is_limited() -> None:
     assert WEB.refuses(Novelty()) is None
     for limited in (NARROW, Grant(Role.WEB, "web", publish=False), Grant(Role.DEVICE, "web", rooms=frozenset())):
         assert limited.refuses(Novelty()) == "the token does not grant novelty"
+
+
+def test_a_grant_covers_what_another_allows() -> None:
+    """Pair by pair: who resumes under less would keep what it began under more."""
+    narrower: list[dict[str, Any]] = [
+        {"rooms": frozenset({1})},
+        {"rooms": frozenset()},
+        {"devices": frozenset({"cam"})},
+        {"publish": False},
+        {"subscribe": False},
+    ]
+    for less in narrower:
+        limited = replace(WEB, **less)
+        assert (WEB.covers(limited), limited.covers(WEB), limited.covers(limited)) == (True, False, True), less
+    one, two = (replace(WEB, devices=frozenset(names)) for names in (["cam"], ["cam", "gate"]))
+    assert (two.covers(one), one.covers(two)) == (True, False)
+    assert WEB.covers(replace(WEB, admin=True, expires=1.0)), "administering is no part of a session"
 
 
 def test_every_device_means_every_one_that_is_granted() -> None:

@@ -323,7 +323,7 @@ async def test_presence_is_told_of_granted_devices_only(server: RunningServer) -
         assert [message["data"]["device"] for message in client.received] == ["cam"]
 
 
-async def test_resuming_takes_a_token_too_and_the_newer_one_holds() -> None:
+async def test_resuming_takes_a_token_that_grants_no_less() -> None:
     async with (
         running_server(auth_secret=SECRET, resume_grace=10) as server,
         Peer(server.ws_url("WEB", "all", token("all"))) as host,
@@ -343,15 +343,18 @@ async def test_resuming_takes_a_token_too_and_the_newer_one_holds() -> None:
         for bad in ("none", token("web", secret=OTHER_SECRET)):
             async with ProtocolClient(f"{server.ws_url('WEB', 'web', bad)}?resume={secret}") as thief:
                 await thief.expect_error("unauthorized")
-        narrow = token(devices=["cam"], rooms=[])
-        async with ProtocolClient(f"{server.ws_url('WEB', 'web', None)}?resume={secret}") as again:
-            await again.send("auth", {"token": narrow})
-            await again.expect("welcome")
-            assert (await again.expect("resumed"))["rooms"] == [{"room_id": room, "feeds": []}]
+        async with ProtocolClient(f"{server.ws_url('WEB', 'web', token(admin=True))}?resume={secret}") as again:
+            assert (await again.expect("resumed"))["rooms"] == [{"room_id": room, "feeds": [feed]}]
             await again.send("join_as_subscriber", {"room_id": room, "feed": feed})
-            await again.expect_error("forbidden")
-            await again.send("leave", {"room_id": room})
-            await again.expect("left")
+            await again.expect("offer_to_subscriber")
+        narrow = token(devices=["cam"])
+        async with ProtocolClient(f"{server.ws_url('WEB', 'web', None)}?resume={secret}") as less:
+            await less.send("auth", {"token": narrow})
+            assert (await less.expect("welcome"))["resume"] != secret
+            assert await less.settle() == [], "neither resumed nor told what waited for the wider token"
+            assert not server.service.rooms.state.subscriptions, "what is not granted any more does not flow on"
+            await less.send("leave")
+            await less.expect_error("not_in_room")
 
 
 async def test_a_device_that_is_not_granted_is_neither_invited_nor_shown(server: RunningServer) -> None:
@@ -373,7 +376,9 @@ async def test_a_device_that_is_not_granted_is_neither_invited_nor_shown(server:
         assert (await sees_one.expect("start_listening"))["feed"] == feeds["cam"]
         assert "start_listening" not in await sees_one.settle()
         await sees_one.send("join_as_subscriber", {"room_id": room, "feed": feeds["gate"]})
-        assert "gate" in (await sees_one.expect_error("forbidden"))["message"]
+        refusal = (await sees_one.expect_error("forbidden"))["message"]
+        assert refusal.startswith("devices: ")
+        assert "gate" not in refusal, "whose feed it is, is not this client's to know"
         await sees_one.send("join_as_subscriber", {"room_id": room, "feed": feeds["cam"]})
         await sees_one.expect("offer_to_subscriber")
         for device in (gate, cam):
@@ -381,6 +386,32 @@ async def test_a_device_that_is_not_granted_is_neither_invited_nor_shown(server:
             await device.expect("unpublished")
         assert (await sees_one.expect("stop_listening"))["device"] == "cam"
         assert "stop_listening" not in await sees_one.settle()
+
+
+async def test_a_device_for_certain_rooms_is_shared_with_no_other(server: RunningServer) -> None:
+    async with (
+        ProtocolClient(server.ws_url("WEB", "here", token("here"))) as here,
+        ProtocolClient(server.ws_url("WEB", "there", token("there"))) as there,
+    ):
+        room, elsewhere = await joined_room(here), await joined_room(there)
+        await there.send("invite_devices", {"room_id": elsewhere, "standing": True})
+        await there.expect("devices_invited")
+        async with ProtocolClient(server.ws_url("DEVICE", "cam", token("cam", "DEVICE", rooms=[room]))) as cam:
+            await cam.expect("welcome")
+            assert await cam.settle() == [], "not asked where it may not go"
+            await here.send("invite_devices", {"room_id": room})
+            assert (await here.expect("devices_invited"))["invited"] == ["cam"]
+            for streams in (False, True):
+                await there.send("invite_devices", {"room_id": elsewhere, "devices": ["cam"]})
+                invited = await there.expect("devices_invited")
+                assert (invited["attached"], invited["unavailable"]) == ([], ["cam"])
+                if not streams:
+                    await cam.send("join_as_publisher", await cam.expect("start_streaming"))
+                    await cam.send("offer_from_device", {"sdp": offer(media(0))})
+                    await cam.expect("answer_to_client")
+        async with ProtocolClient(server.ws_url("DEVICE", "mute", token("mute", "DEVICE", publish=False))) as mute:
+            await mute.expect("welcome")
+            assert await mute.settle() == []
 
 
 async def test_no_token_and_no_secret_is_in_any_log_or_error(

@@ -178,6 +178,20 @@ def test_a_standing_invitation_may_name_devices(house: House) -> None:
     assert house(effects.ClientConnected(CAM)) == [start(CAM, room)]
 
 
+def test_a_device_that_may_publish_to_certain_rooms_serves_no_other(house: House) -> None:
+    house.connect(ALICE)
+    room, other = house.joined_room(ALICE), house.joined_room(ALICE)
+    for number in (room, other):
+        house(effects.InviteRequested(ALICE, number, None, None, standing=True))
+    assert house(effects.ClientConnected(CAM, frozenset({room}))) == [start(CAM, room)]
+    assert house(effects.InviteRequested(ALICE, other)) == [invited(other, unavailable=("cam",))]
+    house(effects.JoinRequested(CAM, room))
+    house.publish(CAM)
+    assert house(effects.InviteRequested(ALICE, other)) == [invited(other, unavailable=("cam",))]
+    house(effects.ClientResumed(CAM, frozenset({room, other})))
+    assert house(effects.InviteRequested(ALICE, other))[0] == invited(other, attached=("cam",))
+
+
 def test_names_that_a_room_waits_for_are_limited(house: House) -> None:
     house.connect(ALICE)
     room = house.joined_room(ALICE)
