@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .parameters import Candidate, Codec, LocalTransport, TrackParameters
 
 MAX_SECTIONS: Final = 32
-"""m-lines in a description, refused ones included."""
+"""m-lines in a description, refused ones included, where no setting says otherwise."""
 MAX_SECTION_LINES: Final = 600
 """A browser's longest section, video with every codec, has some 150; the parser is quadratic in some lines, which
 `sdp_checks` counts."""
@@ -31,13 +31,13 @@ _PARSE_ERRORS: Final = (AssertionError, ValueError, LookupError, AttributeError,
 _MEDIA_LINE: Final = re.compile(r"^m=([a-z]{1,32}) ([0-9]{1,5}) ([A-Z/]+) (\S.*)$")
 
 
-def parse_description(text: str) -> sdp.SessionDescription:
+def parse_description(text: str, max_sections: int = MAX_SECTIONS) -> sdp.SessionDescription:
     """Parse what aiortc understands of SDP, with limits before; raise `SdpError` and nothing else."""
     if not text.startswith("v=0"):
         raise SdpError("this is not SDP: it does not begin with v=0")
     session_lines, sections = sdp.grouplines(text)
-    if len(sections) > MAX_SECTIONS:
-        raise SdpError(f"the description has {len(sections)} m-lines, at most {MAX_SECTIONS} are read")
+    if len(sections) > max_sections:
+        raise SdpError(f"the description has {len(sections)} m-lines, at most {max_sections} are read")
     for number, lines in enumerate([session_lines, *sections]):
         if len(lines) > MAX_SECTION_LINES:
             where = f"m-line {number - 1}" if number else "the session part"

@@ -106,8 +106,7 @@ class Engine:
         """
         if feed in self._feeds:
             raise EngineStateError(f"feed {feed} exists already")
-        self._check_size(offer)
-        parsed = parse_offer(offer, max_tracks=self._settings.max_tracks)
+        parsed = self._parse_offer(offer)
         self._check_room()
         opened = Feed(feed, self.relay, parsed.stream_id, self._settings.unwanted_hold)
         sources = opened.plan(parsed, same_connection=False)
@@ -131,8 +130,7 @@ class Engine:
         opened = self._feeds.get(feed)
         if opened is None:
             raise FeedNotFoundError(f"there is no feed {feed}")
-        self._check_size(offer)
-        parsed = parse_offer(offer, max_tracks=self._settings.max_tracks, further=True)
+        parsed = self._parse_offer(offer, further=True)
         if opened.newest.is_meant_by(parsed):
             return self._republish_same(opened, parsed)
         sources = opened.plan(parsed, same_connection=False)
@@ -196,7 +194,7 @@ class Engine:
         producers = source.select(tracks)
         self._check_room()
         peer = self._subscriber_peer(subscription)
-        subscriber = Subscriber(producers, self.relay, f"feed-{feed}", peer.send_rtcp)
+        subscriber = Subscriber(producers, self.relay, f"feed-{feed}", peer.send_rtcp, self._settings.max_sdp_sections)
         peer.media = subscriber
         chosen = None if tracks is None else frozenset(tracks)
         opened = Subscription(subscription, source, peer, subscriber, chosen)
@@ -307,9 +305,15 @@ class Engine:
         if self._peer_count() >= self._settings.max_peers:
             raise EngineFullError(f"the server has reached its limit of {self._settings.max_peers} connections")
 
+    def _parse_offer(self, text: str, *, further: bool = False) -> PublisherOffer:
+        self._check_size(text)
+        limits = self._settings
+        return parse_offer(text, max_tracks=limits.max_tracks, max_sections=limits.max_sdp_sections, further=further)
+
     def _check_size(self, text: str) -> None:
-        if len(text) > self._settings.max_sdp_bytes:
-            raise SdpError(f"the SDP has {len(text)} characters, at most {self._settings.max_sdp_bytes} are read")
+        size = len(text) if text.isascii() else len(text.encode(errors="replace"))
+        if size > self._settings.max_sdp_bytes:
+            raise SdpError(f"the SDP has {size} bytes, at most {self._settings.max_sdp_bytes} are read")
 
     def _candidates(self) -> tuple[Candidate, ...]:
         """Return where peers can reach us, best first: UDP anywhere before TCP anywhere."""

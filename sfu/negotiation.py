@@ -14,6 +14,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from .descriptions import (
     MAX_QUOTED,
+    MAX_SECTIONS,
     accepted_section,
     finish,
     new_description,
@@ -58,12 +59,14 @@ DYNAMIC_PAYLOAD_TYPES: Final = tuple(range(96, 128)) + tuple(range(35, 64))
 _STATIC_CODECS: Final = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000)}  # RFC 3551 section 6
 
 
-def parse_offer(text: str, *, max_tracks: int, further: bool = False) -> PublisherOffer:
+def parse_offer(
+    text: str, *, max_tracks: int, max_sections: int = MAX_SECTIONS, further: bool = False
+) -> PublisherOffer:
     """Understand a publisher's offer; raise `SdpError` or `NoCommonCodecError`.
 
     A `further` one, on a publication that lives, may send nothing: every camera may be off for a while.
     """
-    description = parse_description(text)
+    description = parse_description(text, max_sections)
     groups = sdp.grouplines(text)[1]
     bundle_only = [any(line.strip() == "a=bundle-only" for line in lines) for lines in groups]
     tracks: list[TrackParameters | None] = []
@@ -145,7 +148,7 @@ def parse_answer(text: str, tracks: Sequence[SentTrack]) -> SubscriberAnswer:
 
     It has to take one track at least, where any was offered as live.
     """
-    description = parse_description(text)
+    description = parse_description(text, max(len(tracks), MAX_SECTIONS))
     if len(description.media) != len(tracks):
         raise SdpError(f"the answer has {len(description.media)} m-lines, the offer has {len(tracks)}")
     accepted: list[AcceptedTrack] = []

@@ -35,8 +35,9 @@ class Slot:
 class Slots:
     """Keep the m-lines of one subscription."""
 
-    def __init__(self, make: Callable[[Producer], SentTrack]) -> None:
+    def __init__(self, make: Callable[[Producer], SentTrack], limit: int = MAX_SECTIONS) -> None:
         self._make = make
+        self._limit = limit
         self._slots: list[Slot] = []
         # What the viewer rejected for good, so that it is not offered in another m-line.
         self._refused: set[Producer] = set()
@@ -96,7 +97,7 @@ class Slots:
             if slot.free and slot.sent.parameters.kind == producer.kind:
                 slot.sent, slot.producer, slot.free = sent, producer, False
                 return True
-        if len(self._slots) < MAX_SECTIONS:
+        if len(self._slots) < self._limit:
             self._slots.append(Slot(sent, producer))
             return True
         self._refused.add(producer)

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from .consumer import Consumer, MediaOutlet
+from .descriptions import MAX_SECTIONS
 from .negotiation import retransmission_codec
 from .parameters import SentTrack
 from .rtp.rtcp import (
@@ -58,6 +59,7 @@ class Subscriber:
         relay: MediaRelay,
         cname: str,
         send_rtcp: Callable[[bytes], None],
+        max_sections: int = MAX_SECTIONS,
     ) -> None:
         self.drops: Counter[str] = Counter()
         self.first_frame: Callable[[], None] | None = None
@@ -65,7 +67,7 @@ class Subscriber:
         self._relay = relay
         self._cname = cname
         self._send_rtcp = send_rtcp
-        self._slots = Slots(self._sent_track)
+        self._slots = Slots(self._sent_track, max_sections)
         self._producers = tuple(producers)
         self._slots.arrange(producers)
         # Whether the newest offer is unanswered, and whether any was ever answered.

@@ -37,7 +37,9 @@ class EngineSettings:
     max_rtcp_rate: int = 200
     """RTCP datagrams a second from one peer; a browser sends some 30, and up to 100 under loss."""
     max_sdp_bytes: int = 200_000
-    """A browser's offer with every codec is some 10 kB a track."""
+    """Of one description; a browser's offer with every codec is some 10 kB a track."""
+    max_sdp_sections: int = 32
+    """m-lines of one description, those of no use and of tracks that are gone included."""
     max_tracks: int = 16
     """m-lines of audio or video in one publication."""
     unwanted_hold: float = 3.0

@@ -33,6 +33,8 @@ from .types import (
     NETWORKS,
     SOME_BYTES,
     SOME_SECONDS,
+    SOME_SECTIONS,
+    SOME_TRACKS,
     Addresses,
     AuthSecret,
     Bytes,
@@ -47,6 +49,8 @@ from .types import (
     Origins,
     Port,
     Seconds,
+    Sections,
+    Tracks,
     TurnUrls,
     secret,
     setting,
@@ -185,7 +189,13 @@ class ServerConfig(BaseModel):
     max_members_per_room: Count = setting(1000, "clients in one room", A_COUNT, reload=True)
     max_feeds: Count = setting(1000, "publications at once", A_COUNT, reload=True)
     max_subscriptions_per_client: Count = setting(64, "feeds that one WEB may watch at once", A_COUNT, reload=True)
-    max_tracks: Annotated[int, Field(ge=1, le=64)] = setting(16, "tracks in one publication", "an integer from 1 to 64")
+    max_tracks: Tracks = setting(16, "tracks in one publication", SOME_TRACKS)
+    # Below what a message may have; 16 tracks with every codec of a browser have 160 kB.
+    max_sdp_bytes: Bytes = setting(200_000, "bytes of one SDP", SOME_BYTES)
+    # A track that ends leaves its m-line behind: a camera that is switched a dozen times needs as many.
+    max_sdp_sections: Sections = setting(
+        32, "m-lines of one SDP, those of tracks that have ended included", SOME_SECTIONS
+    )
     max_message_bytes: Bytes = setting(
         256 * 1024, "bytes of one message of a client; an offer with every codec and many tracks has 100 kB", SOME_BYTES
     )
@@ -239,7 +249,8 @@ class ServerConfig(BaseModel):
             unwanted_hold=self.unwanted_hold,
             max_peers=self.max_peers,
             max_tracks=self.max_tracks,
-            max_sdp_bytes=self.max_message_bytes,
+            max_sdp_bytes=self.max_sdp_bytes,
+            max_sdp_sections=self.max_sdp_sections,
         )
 
     def room_limits(self) -> RoomLimits:
@@ -291,6 +302,15 @@ class ServerConfig(BaseModel):
             raise ValueError(
                 f"{flag_name('turn_url')}: expected together with either {flag_name('turn_secret')} or "
                 f"{flag_name('turn_secret_file')}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tracks_have_sections(self) -> Self:
+        if self.max_tracks > self.max_sdp_sections:
+            raise ValueError(
+                f"{flag_name('max_tracks')}: expected at most {flag_name('max_sdp_sections')}, "
+                f"{self.max_sdp_sections}: each track has an m-line"
             )
         return self
 

@@ -95,6 +95,7 @@ LongSeconds = Annotated[float, Field(ge=60, le=MAX_TURN_TTL_SECONDS, allow_inf_n
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Grace = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Tracks = Annotated[int, Field(ge=1, le=64)]
+Sections = Annotated[int, Field(ge=1, le=128)]
 Bytes = Annotated[int, Field(ge=1024, le=2**30)]
 
 A_FILE = "a file that can be read"
@@ -102,6 +103,8 @@ A_PORT = "an integer from 0 to 65535"
 A_COUNT = "an integer from 1 to 1000000"
 A_GRACE = "a number of seconds from 0 to 3600"
 SOME_BYTES = "a number of bytes from 1024 to 1073741824"
+SOME_TRACKS = "an integer from 1 to 64"
+SOME_SECTIONS = "an integer from 1 to 128"
 SOME_SECONDS = "a number of seconds above 0, at most 3600"
 A_LEEWAY = "a number of seconds from 0 to 600"
 A_TURN_TTL = f"a number of seconds from 60 to {MAX_TURN_TTL_SECONDS}"

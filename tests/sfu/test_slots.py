@@ -20,8 +20,8 @@ def producer(mid: str, *, audio: bool = False) -> Producer:
     return Producer(parameters, RELAY, "label", lambda: None)
 
 
-def slots() -> Slots:
-    return Slots(lambda each: SentTrack(each.parameters, each.ssrc, 1, "cname", each.parameters.rtx))
+def slots(limit: int = MAX_SECTIONS) -> Slots:
+    return Slots(lambda each: SentTrack(each.parameters, each.ssrc, 1, "cname", each.parameters.rtx), limit)
 
 
 def answer(lines: Slots, *, rejects: str = "", keeps_open: bool = False) -> None:
@@ -108,5 +108,8 @@ def test_a_viewer_that_rejects_nothing_gets_further_sections_up_to_the_limit() -
     assert lines.arrange([first, last]), "the one before is gone"
     answer(lines, keeps_open=True)
     assert lines.left_out == 1
+    more = slots(limit=MAX_SECTIONS + 1)
+    more.arrange([producer(str(number)) for number in range(MAX_SECTIONS + 2)])
+    assert (len(more.offered), more.left_out) == (MAX_SECTIONS + 1, 1)
     assert not lines.arrange([first, last]), "and that is the end of it, not a loop of offers"
     assert taken(lines) == [first]

@@ -385,6 +385,24 @@ async def test_limits_of_feeds_tracks_and_subscriptions() -> None:
             assert "1 subscriptions" in await refused_by(web, "join_as_subscriber", {"room_id": room, "feed": second})
 
 
+async def test_the_size_and_the_sections_of_an_sdp_are_settings() -> None:
+    async with running_server(max_sdp_bytes=2048, max_sdp_sections=3, max_tracks=3) as server:
+        async with (
+            ProtocolClient(server.ws_url("WEB", "web")) as web,
+            ProtocolClient(server.ws_url("DEVICE", "cam")) as cam,
+        ):
+            await joined_room(web, cam)
+            long = offer(media(0)) + "a=x:" + "\u00e9" * 1000 + "\r\n"
+            for bad, words in (
+                (long, f"has {len(long.encode())} bytes, at most 2048"),
+                (offer(*(f"m=audio 0 X {mid}\r\n" for mid in range(4))), "has 4 m-lines, at most 3"),
+            ):
+                await cam.send("offer_from_device", {"sdp": bad})
+                assert words in (await cam.expect_error("bad_sdp"))["message"]
+            await cam.send("offer_from_device", {"sdp": offer(media(0))})
+            await cam.expect("answer_to_client")
+
+
 async def test_the_size_of_a_message_is_a_setting() -> None:
     async with running_server(max_message_bytes=2048) as server, ProtocolClient(server.ws_url("WEB", 1)) as web:
         await web.send("create_room", {"x": "x" * 1900})

@@ -100,6 +100,8 @@ def test_ice_servers(given: str, server: dict[str, str]) -> None:
         ("outbox_bytes", "1000", "1024 to 1073741824"),
         ("max_message_bytes", "1e99", "1024 to 1073741824"),
         ("max_tracks", "65", "1 to 64"),
+        ("max_sdp_bytes", "0", "1024 to 1073741824"),
+        ("max_sdp_sections", "129", "1 to 128"),
         ("heartbeat_timeout", "inf", "seconds"),
         ("heartbeat_timeout", "0", "seconds"),
     ],
@@ -147,6 +149,12 @@ def test_an_empty_variable_does_not_turn_auth_off_in_silence(name: str) -> None:
 def test_turn_takes_urls_and_one_secret(words: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="--turn-url: expected together with"):
         load(*words)
+
+
+def test_each_track_needs_a_section() -> None:
+    with pytest.raises(ConfigError, match="--max-tracks: expected at most --max-sdp-sections, 32"):
+        load("--max-tracks", "33")
+    assert load("--max-tracks", "64", "--max-sdp-sections", "64").engine_settings().max_sdp_sections == 64
 
 
 def test_origins_are_normalised() -> None:
