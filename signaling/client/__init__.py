@@ -14,6 +14,7 @@ from .errors import (
     NoFeedError,
     ReplacedError,
     RequestTimeoutError,
+    RoomClosedError,
     ServerError,
     SourceError,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ReceivedTrack",
     "ReplacedError",
     "RequestTimeoutError",
+    "RoomClosedError",
     "ServerError",
     "SourceError",
     "Viewer",

@@ -120,6 +120,11 @@ class Connection:
         """Whether there is a socket at this moment."""
         return self._online.is_set() and not self._closed
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server has said, on the socket of now, that it will end; it opens no rooms any more."""
+        return self._draining
+
     def take_successor(self) -> Dialed | None:
         """Return the socket on which the server began a new session instead of resuming ours, once."""
         successor, self._successor = self._successor, None

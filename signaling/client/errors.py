@@ -27,6 +27,10 @@ class ReplacedError(DisconnectedError):
     """Another client has connected under this client's id; trying again would only drive that one out in turn."""
 
 
+class RoomClosedError(ClientError):
+    """The server's operator has closed the room of a viewer: it is to end, so no other is opened unasked."""
+
+
 class RequestTimeoutError(ClientError):
     """The server did not answer a request in time."""
 

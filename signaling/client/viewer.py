@@ -23,6 +23,7 @@ from .errors import (
     NoFeedError,
     ReplacedError,
     RequestTimeoutError,
+    RoomClosedError,
     ServerEndsError,
     ServerError,
 )
@@ -73,7 +74,8 @@ class Viewer:
     From then on the viewer keeps itself up. A socket that breaks is opened again while pictures run on; a media
     connection that dies is replaced, and its feed freezes meanwhile. When the server was started anew, or was out of
     reach for too long, the room is made anew and the devices are invited again: the feeds of before have ended, with
-    reason `disconnected`, and `next_feed` returns what takes their place.
+    reason `disconnected`, and `next_feed` returns what takes their place. It ends by itself when the server's operator
+    closes its room: the feeds end with reason `left`, and `next_feed` raises `RoomClosedError`.
 
     With `standing` the invitation also holds for devices that come online later. `choose` is asked for each feed
     which of its tracks to receive: it returns their ids, from `Feed.offered`, or None for all, now and later.
@@ -129,7 +131,7 @@ class Viewer:
             gather_loopback()
         self._http = aiohttp.ClientSession()
         try:
-            await self._begin(await self._connect(self._http))
+            await self._start(self._http)
             self._runner = asyncio.create_task(self._run(self._http), name="viewer")
         except BaseException:
             await self.close()
@@ -144,7 +146,8 @@ class Viewer:
     async def next_feed(self, timeout: float = 10.0) -> Feed:  # noqa: ASYNC109 - it can say what was missing
         """Return the next feed whose media connection stands, inviting again while no device is there.
 
-        Raises `NoFeedError` after `timeout` seconds, `DisconnectedError` when the viewer has ended.
+        Raises `NoFeedError` after `timeout` seconds, `DisconnectedError` when the viewer has ended, and
+        `RoomClosedError` when that was an operator's wish.
         """
         deadline = self._now() + timeout
         while True:
@@ -248,19 +251,34 @@ class Viewer:
 
     # --- one session after the other ----------------------------------------------------------------------------------
 
-    async def _connect(self, http: aiohttp.ClientSession) -> Connection:
-        """Connect for the first time: what is refused or not there is an error, if not at once."""
+    async def _start(self, http: aiohttp.ClientSession) -> None:
+        """Begin for the first time: what is refused or not there is an error, if not at once."""
         deadline = self._now() + CONNECT_SECONDS
         backoff = Backoff(maximum=CONNECT_SECONDS / 4)
         while True:
             try:
-                return await Connection.open(http, self._address)
-            except (ConnectError, ServerError) as error:
+                await self._begin(await Connection.open(http, self._address))
+            except (ConnectError, DisconnectedError, ServerError) as error:
+                if await self._abandon():
+                    backoff.expect_restart()
+                elif isinstance(error, CertificateError) or not _passes(error):
+                    raise
                 delay = backoff.next()
-                if isinstance(error, CertificateError) or not _passes(error) or self._now() + delay > deadline:
+                if self._now() + delay > deadline:
                     raise
                 log.info("viewer_connecting_again", reason=error, retry_seconds=round(delay, 1))
+            else:
+                return
             await asyncio.sleep(delay)
+
+    async def _abandon(self) -> bool:
+        """Close a connection on which nothing could begin; return whether that was as its server is about to end."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return False
+        draining = connection.draining
+        await connection.close()
+        return draining
 
     async def _begin(self, connection: Connection) -> None:
         """Make a room and invite."""
@@ -281,6 +299,8 @@ class Viewer:
                 except DisconnectedError as error:
                     await self._restore(http, error)
         except ClientError as error:
+            if isinstance(error, RoomClosedError):
+                await self._open_connection.close()
             await self._open_subscriptions.close("disconnected")
             self._finish(error)
 
@@ -367,7 +387,7 @@ class Viewer:
         while True:
             try:
                 await self._handle(await connection.next_event(), self._open_subscriptions)
-            except DisconnectedError:
+            except (DisconnectedError, RoomClosedError):
                 raise
             except ClientError as error:
                 log.warning("server_event_unusable", reason=error)
@@ -382,6 +402,8 @@ class Viewer:
                 subscriptions.offered(event)
             case "connection_lost":
                 subscriptions.lost(event.integer("feed"))
+            case "room_closed" if event.integer("room_id") == self._room:
+                raise RoomClosedError("the server's operator has closed the room")
             case "device_online" | "device_offline":
                 self._presence(event.text("device"), online=event.name == "device_online")
             case "error":

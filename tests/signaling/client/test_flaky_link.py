@@ -11,7 +11,15 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from signaling import tokens
-from signaling.client import Device, ReplacedError, ServerError, Viewer, read_frame_counter
+from signaling.client import (
+    Device,
+    DisconnectedError,
+    ReplacedError,
+    RoomClosedError,
+    ServerError,
+    Viewer,
+    read_frame_counter,
+)
 from signaling.client.testsource import PatternTrack
 from signaling.client.timeline import Timeline
 from signaling.protocol import Role
@@ -200,6 +208,34 @@ async def test_everything_is_made_again_after_the_server_was_restarted() -> None
             assert told[0] is not None
             assert told[-1] is None
             await clients.aclose()
+
+
+async def test_a_viewer_that_comes_while_the_server_ends_begins_on_the_next_one() -> None:
+    async with contextlib.AsyncExitStack() as clients:
+        async with running_server(check_tasks=False) as server:
+            port = server.port
+            await clients.enter_async_context(a_device(server.server_url))
+            await server.service.drain(0)
+            beginning = asyncio.create_task(clients.enter_async_context(Viewer(server.server_url, standing=True)))
+            await until(lambda: any(client.role is Role.WEB for client in server.service.sessions))
+        async with running_server(port=port, check_tasks=False):
+            viewer = await beginning
+            counters(await pictures(await viewer.next_feed(timeout=20), 3))
+            await clients.aclose()
+
+
+async def test_a_room_that_an_operator_closes_is_the_end_of_its_viewer() -> None:
+    async with running_server() as server, a_device(server.server_url), Viewer(server.server_url) as viewer:
+        feed = await viewer.next_feed()
+        (room,) = server.service.rooms.state.rooms
+        assert server.service.close_room(room)
+        with pytest.raises(RoomClosedError, match="operator"):
+            await viewer.next_feed()
+        assert feed.ended == "left"
+        with pytest.raises(DisconnectedError):
+            await viewer.invite(["cam-1"])
+        await until(lambda: [client.role for client in server.service.sessions] == [Role.DEVICE])
+        assert not server.service.rooms.state.rooms
 
 
 @pytest.mark.parametrize("who", ["device", "viewer"])
