@@ -12,14 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from signaling import effects, protocol
 from signaling.effects import Client, Fail, Send
-from signaling.protocol import ErrorCode, Role
+from signaling.protocol import Role
 from signaling.rooms import RoomLimits, Rooms
 from signaling.state import AbsenceEnds, FeedState, RoomEnds
+from tests.helpers.beliefs import Beliefs
+from tests.helpers.engine_model import EngineModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from signaling.effects import EngineEffect, RoomsEvent
+    from signaling.effects import RoomsEvent
 
 WEBS = [Client(Role.WEB, name) for name in "ab"]
 CLIENTS = WEBS + [Client(Role.DEVICE, name) for name in "xyz"]
@@ -46,12 +48,12 @@ class RoomsMachine(RuleBasedStateMachine):
         """Clients without a socket, and since when; they are told things for when they are back."""
         self.online: dict[Client, set[str]] = {}
         """The devices that each WEB believes to be there."""
-        self.pending: list[EngineEffect] = []
-        self.feeds: set[int] = set()
-        """What the engine has."""
-        self.subscriptions: dict[int, int] = {}
+        self.engine = EngineModel()
         self.heard: dict[Client, set[tuple[int, int]]] = {}
         """What each WEB was told to listen to, as (room, feed)."""
+        self.beliefs = Beliefs()
+        self.request_ids = itertools.count(1)
+        self.is_stopping = False
 
     def run(self, event: RoomsEvent) -> None:
         going = event.client if isinstance(event, effects.ClientGone) else None
@@ -64,10 +66,12 @@ class RoomsMachine(RuleBasedStateMachine):
             elif isinstance(effect, effects.Forget):
                 assert self.now - self.absent.pop(effect.client) >= LIMITS.resume_grace_seconds
                 del self.heard[effect.client]
+                self.beliefs.forget(effect.client)
             elif isinstance(effect, effects.Fault):
                 raise effect.error
             else:
-                self.pending.append(effect)
+                self.engine.pending.append(effect)
+            self.beliefs.take(event, effect, self.rooms.state)
 
     def note(self, effect: Send) -> None:
         known = self.heard[effect.client]
@@ -84,7 +88,7 @@ class RoomsMachine(RuleBasedStateMachine):
             self.online[effect.client].add(effect.event.device)
         elif isinstance(effect.event, protocol.DeviceOffline):
             self.online[effect.client].remove(effect.event.device)
-        elif isinstance(effect.event, protocol.Left):
+        elif isinstance(effect.event, protocol.Left | protocol.RoomClosed):
             known -= {key for key in known if key[0] == effect.event.room_id}
 
     # --- a way deep into the state, which single steps seldom find
@@ -129,12 +133,12 @@ class RoomsMachine(RuleBasedStateMachine):
         self.leave(leaver, pick)
 
     def everything_flows(self) -> None:
-        for feed in sorted(self.feeds):
+        for feed in sorted(self.engine.feeds):
             self.run(effects.FeedFlowing(feed, ()))
 
     @rule()
     def engine_works(self) -> None:
-        while self.pending:
+        while self.engine.pending:
             self.engine_call(1, works=True, final=True)
 
     # --- clients
@@ -152,6 +156,7 @@ class RoomsMachine(RuleBasedStateMachine):
     @rule(who=client)
     def vanish(self, who: Client) -> None:
         self.run(effects.ClientGone(who))
+        self.beliefs.forget(who)
         self.heard.pop(who, None)
         self.absent.pop(who, None)
 
@@ -223,7 +228,8 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @rule(who=client, pick=st.none() | SMALL)
     def answer(self, who: Client, pick: int | None) -> None:
-        self.ask(effects.AnswerReceived(who, "v=0", None if pick is None else self.some_feed(pick)))
+        feed = None if pick is None else self.some_feed(pick)
+        self.ask(effects.AnswerReceived(who, "v=0", feed, next(self.request_ids)))
 
     @rule(who=client)
     def unpublish(self, who: Client) -> None:
@@ -233,93 +239,75 @@ class RoomsMachine(RuleBasedStateMachine):
     def leave(self, who: Client, pick: int | None) -> None:
         self.ask(effects.LeaveRequested(who, None if pick is None else self.some_room(pick)))
 
+    @rule(who=st.sampled_from(WEBS))
+    def list_devices(self, who: Client) -> None:
+        if who not in self.heard or who in self.absent:
+            return
+        (reply,) = self.rooms.handle(effects.DevicesRequested(who), self.now)
+        assert isinstance(reply, Send)
+        assert isinstance(reply.event, protocol.Devices)
+        assert {found.device for found in reply.event.devices} == self.online[who]
+        for found in reply.event.devices:
+            device = self.rooms.state.participants[Client(Role.DEVICE, found.device)]
+            flows = device.feed is not None and self.rooms.state.feeds[device.feed].state is FeedState.FLOWING
+            asked = "invited" if device.rooms or device.invitations else "available"
+            assert found.state == ("streaming" if flows else asked)
+            assert found.feed == (device.feed if flows else None)
+
+    # --- the operator
+
+    @rule(pick=SMALL)
+    def close_room(self, pick: int) -> None:
+        room = self.some_room(pick)
+        self.run(effects.RoomCloseOrdered(room))
+        assert room not in self.rooms.state.rooms
+
+    @rule(pick=SMALL)
+    def stop_publication(self, pick: int) -> None:
+        feed = self.some_feed(pick)
+        self.run(effects.PublicationStopOrdered(feed))
+        assert feed not in self.rooms.state.feeds
+
     # --- the engine
 
     @rule(pick=SMALL, works=st.booleans(), final=st.booleans())
     def engine_call(self, pick: int, works: bool, final: bool) -> None:  # noqa: FBT001  hypothesis calls it
-        if not self.pending:
+        if not self.engine.pending:
             return
-        chosen = self.pending[pick % len(self.pending)]
-        # The first of those about the same thing: the service keeps their order.
-        effect = next(other for other in self.pending if lane(other) == lane(chosen))
-        self.pending.remove(effect)
-        result = self.perform(effect, works=works, final=final)
+        result = self.engine.perform(self.engine.take(pick), works=works, final=final)
         if result is not None:
             self.run(result)
 
-    def perform(self, effect: EngineEffect, *, works: bool, final: bool) -> RoomsEvent | None:
-        result: RoomsEvent | None = None
-        match effect:
-            case effects.Publish(feed) if works:
-                self.feeds.add(feed)
-                result = effects.PublishDone(feed, "v=0", ())
-            case effects.Publish(feed):
-                result = effects.PublishFailed(feed, ErrorCode.BAD_SDP, "m")
-            case effects.Republish(feed) if works and feed in self.feeds:
-                track = protocol.Track(id=str(final), kind="video", codec="VP8", label="v")
-                result = effects.RepublishDone(feed, "v=0", (track,))
-            case effects.Republish(feed):
-                result = effects.RepublishFailed(feed, ErrorCode.BAD_SDP, "m")
-            case effects.Unpublish(feed):
-                self.end_feed(feed)
-            case _:
-                result = self.perform_for_subscriber(effect, works=works, final=final)
-        return result
-
-    def perform_for_subscriber(self, effect: EngineEffect, *, works: bool, final: bool) -> RoomsEvent | None:
-        result: RoomsEvent | None = None
-        match effect:
-            case effects.Subscribe(number, feed) if works and feed in self.feeds:
-                self.subscriptions[number] = feed
-                result = effects.SubscribeDone(number, "v=0")
-            case effects.Subscribe(number):
-                result = effects.SubscribeFailed(number, ErrorCode.FEED_NOT_FOUND, "m")
-            case effects.Accept(number) if works and number in self.subscriptions:
-                result = effects.AnswerDone(number)
-            case effects.Accept(number):
-                gone = number not in self.subscriptions
-                result = effects.AnswerFailed(number, ErrorCode.BAD_SDP, "m", final=final or gone)
-            case effects.Pause(number, _, paused) if works and number in self.subscriptions:
-                result = effects.PauseDone(number, ("audio",) if paused else ())
-            case effects.Pause(number):
-                result = effects.PauseFailed(number, ErrorCode.BAD_STATE, "m")
-            case effects.Unsubscribe(number):
-                self.subscriptions.pop(number, None)
-        return result
-
-    def end_feed(self, feed: int) -> None:
-        self.feeds.discard(feed)
-        self.subscriptions = {number: of for number, of in self.subscriptions.items() if of != feed}
-
     @rule(pick=SMALL)
     def media_flows(self, pick: int) -> None:
-        if self.feeds:
-            self.run(effects.FeedFlowing(sorted(self.feeds)[pick % len(self.feeds)], ()))
+        if self.engine.feeds:
+            self.run(effects.FeedFlowing(sorted(self.engine.feeds)[pick % len(self.engine.feeds)], ()))
 
     @rule(pick=SMALL)
     def media_dies(self, pick: int) -> None:
-        if self.feeds:
-            feed = sorted(self.feeds)[pick % len(self.feeds)]
-            self.end_feed(feed)
+        if self.engine.feeds:
+            feed = sorted(self.engine.feeds)[pick % len(self.engine.feeds)]
+            self.engine.end_feed(feed)
             self.run(effects.FeedLost(feed))
 
     @rule(pick=SMALL)
     def tracks_change(self, pick: int) -> None:
-        if self.subscriptions:
-            number = sorted(self.subscriptions)[pick % len(self.subscriptions)]
+        if self.engine.subscriptions:
+            number = sorted(self.engine.subscriptions)[pick % len(self.engine.subscriptions)]
             self.run(effects.OfferChanged(number, "v=0"))
-            self.run(effects.WantedTracksChanged(self.subscriptions[number], ("v",)))
+            self.run(effects.WantedTracksChanged(self.engine.subscriptions[number], ("v",)))
 
     @rule(pick=SMALL)
     def subscription_dies(self, pick: int) -> None:
-        if self.subscriptions:
-            number = sorted(self.subscriptions)[pick % len(self.subscriptions)]
-            del self.subscriptions[number]
+        if self.engine.subscriptions:
+            number = sorted(self.engine.subscriptions)[pick % len(self.engine.subscriptions)]
+            del self.engine.subscriptions[number]
             self.run(effects.SubscriptionLost(number))
 
     @precondition(lambda self: len(self.rooms.state.subscriptions) > 1)
     @rule()
     def stop(self) -> None:
+        self.is_stopping = True
         self.run(effects.ServerStopping())
         assert not self.rooms.state.rooms
         assert not self.rooms.state.feeds
@@ -353,6 +341,12 @@ class RoomsMachine(RuleBasedStateMachine):
                     assert set(room.announced.get(feed, ())) == others
 
     @invariant()
+    def nobody_is_in_two_minds(self) -> None:
+        if not self.is_stopping:  # whose sockets close next is not told of each room
+            for who in self.heard:
+                self.beliefs.check(who, self.heard[who], self.rooms.state)
+
+    @invariant()
     def nobody_streams_to_nobody(self) -> None:
         state = self.rooms.state
         for participant in state.participants.values():
@@ -376,9 +370,9 @@ class RoomsMachine(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_for_the_engine_gets_its_answer(self) -> None:
         state = self.rooms.state
-        asked = {effect.feed for effect in self.pending if isinstance(effect, effects.Republish)}
+        asked = {effect.feed for effect in self.engine.pending if isinstance(effect, effects.Republish)}
         assert {feed.id for feed in state.feeds.values() if feed.republishing} == asked & set(state.feeds)
-        pauses = Counter(effect.subscription for effect in self.pending if isinstance(effect, effects.Pause))
+        pauses = Counter(effect.subscription for effect in self.engine.pending if isinstance(effect, effects.Pause))
         assert all(len(found.pauses) == pauses[found.id] for found in state.subscriptions.values())
 
     @invariant()
@@ -391,17 +385,9 @@ class RoomsMachine(RuleBasedStateMachine):
             self.vanish(who)
         assert self.rooms.state.is_empty()
         self.engine_works()
-        assert not self.feeds, "the engine was left with a feed"
-        assert not self.subscriptions, "the engine was left with a subscription"
+        assert not self.engine.feeds, "the engine was left with a feed"
+        assert not self.engine.subscriptions, "the engine was left with a subscription"
 
 
 RoomsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestRooms = RoomsMachine.TestCase
-
-
-def lane(effect: EngineEffect) -> tuple[str, int]:
-    match effect:
-        case effects.Publish(feed) | effects.Republish(feed) | effects.Unpublish(feed):
-            return ("feed", feed)
-        case effects.Subscribe(number) | effects.Accept(number) | effects.Pause(number) | effects.Unsubscribe(number):
-            return ("subscription", number)

@@ -1,0 +1,99 @@
+"""Beliefs: what clients can know of themselves from what they asked and were told. It is to be what the tables say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from signaling import effects, protocol
+from signaling.protocol import ErrorCode, Role
+from signaling.state import FeedState, SubscriptionState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from signaling.effects import Client, Effect, RoomsEvent
+    from signaling.state import State
+
+
+class Beliefs:
+    """What each client believes, kept up by every effect that concerns it."""
+
+    def __init__(self) -> None:
+        self.rooms: defaultdict[Client, set[int]] = defaultdict(set)
+        """That it is in. A device is not told of all of them."""
+        self.publishes: defaultdict[Client, bool] = defaultdict(bool)
+        """Whether it has the answer to an offer, and no end of the publication since."""
+        self.watches: defaultdict[Client, set[tuple[int, int]]] = defaultdict(set)
+        """What it has an offer for, as (room, feed)."""
+        self._subscribing: dict[tuple[Client, int], int] = {}
+        """The room of each subscription that a client has asked for, by its feed."""
+        self._answering: dict[object, tuple[int, int]] = {}
+        """What was answered, by the id of the request."""
+
+    def forget(self, client: Client) -> None:
+        """Take note that a client is gone."""
+        for table in (self.rooms, self.publishes, self.watches):
+            table.pop(client, None)
+
+    def take(self, event: RoomsEvent, effect: Effect, state: State) -> None:
+        """Take note of what follows from `event`; `state` is that after it."""
+        match effect:
+            case effects.Send(client, news):
+                self._told(client, news)
+                leaves_one = isinstance(event, effects.LeaveRequested) and event.room is not None
+                if leaves_one and isinstance(news, protocol.Left) and client.role is Role.DEVICE:
+                    # It is not told of every room that it serves, nor of each that ends: it cannot know.
+                    self.publishes[client] = state.participants[client].feed is not None
+            case effects.Fail(client, code, request_id=request_id):
+                refused = self._answering.pop(request_id, None)
+                if refused is not None and code is not ErrorCode.BAD_SDP:
+                    self.watches[client].discard(refused)
+            case effects.Subscribe():
+                assert isinstance(event, effects.SubscribeRequested)
+                self._subscribing[event.client, event.feed] = event.room
+            case effects.Accept(number):
+                assert isinstance(event, effects.AnswerReceived)
+                subscription = state.subscriptions[number]
+                self._answering[event.request_id] = (subscription.room, subscription.feed)
+            case _:
+                pass
+
+    def check(self, client: Client, heard: Collection[tuple[int, int]], state: State) -> None:
+        """Fail where a client was told other things of itself than the tables say; `heard` is what it listens to."""
+        participant = state.participants[client]
+        if client.role is Role.WEB:
+            assert self.rooms[client] == set(participant.rooms)
+        elif not participant.rooms and not participant.invitations:
+            assert not self.publishes[client], f"{client} streams and is in no room"
+        answered = participant.feed is not None and state.feeds[participant.feed].state is not FeedState.ANSWERING
+        assert self.publishes[client] == answered
+        subscriptions = [state.subscriptions[number] for number in participant.subscriptions]
+        offered = {(each.room, each.feed) for each in subscriptions if each.state is not SubscriptionState.OPENING}
+        # Whoever guesses the id of a feed before it flows is not told of its end.
+        assert self.watches[client] & set(heard) == offered & set(heard)
+
+    def _told(self, client: Client, news: protocol.Outbound) -> None:
+        match news:
+            case protocol.JoinedAsPublisher(room_id=room):
+                self.rooms[client].add(room)
+            case protocol.Left(room_id=room) | protocol.RoomClosed(room_id=room):
+                self.rooms[client].discard(room)
+                self.watches[client] = {key for key in self.watches[client] if key[0] != room}
+                if not self.rooms[client]:
+                    self.publishes[client] = False  # a feed ends with the last room of its publisher
+            case protocol.StopStreaming():
+                self.rooms[client].clear()
+                self.publishes[client] = False
+            case protocol.AnswerToClient():
+                self.publishes[client] = True
+            case protocol.Unpublished() | protocol.ConnectionLost(typ="pub"):
+                self.publishes[client] = False
+            case protocol.OfferToSubscriber(feed=feed):
+                self.watches[client].add((self._subscribing[client, feed], feed))
+            case protocol.StoppedReceiving(feed=feed) | protocol.ConnectionLost(typ="sub", feed=feed):
+                self.watches[client] -= {key for key in self.watches[client] if key[1] == feed}
+            case protocol.StopListening(room_id=room, feed=feed):
+                self.watches[client].discard((room, feed))
+            case _:
+                pass
