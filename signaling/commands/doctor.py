@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ EXIT_OK = 0
 EXIT_FOUND = 1
 """Something is broken."""
 EXIT_BAD_SETTING = 2
+TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105  a variable's name
+FINGERPRINT_VARIABLE = "AIOSFU_TLS_FINGERPRINT"
 MAX_STREAM_SECONDS = 600.0
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -34,7 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="examine the way to this server, https://HOST or http://HOST:PORT; default: the server of this machine "
         "that the settings describe, and the machine",
     )
-    parser.add_argument("--tls-fingerprint", default="", metavar="SHA256", help="certificate to accept of --server")
+    parser.add_argument(
+        "--tls-fingerprint",
+        metavar="SHA256",
+        type=_fingerprint,
+        default=os.environ.get(FINGERPRINT_VARIABLE) or "",
+        help=f"certificate to accept of --server (env {FINGERPRINT_VARIABLE})",
+    )
+    parser.add_argument(
+        "--token",
+        default="",
+        help="a WEB client's token, to ask the server what it tells clients, and with the admin grant how it is; "
+        f"better given as {TOKEN_VARIABLE}. Without one the doctor makes its own by the server's --auth-secret-file",
+    )
     parser.add_argument(
         "--seconds", type=_seconds, default=5.0, help="how long to watch the test stream, 0 for none (default 5)"
     )
@@ -65,12 +80,14 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _subject(arguments: argparse.Namespace, loaded: Loaded) -> doctor.Subject:
     settings = loaded.settings
+    token = arguments.token or os.environ.get(TOKEN_VARIABLE, "")
     if arguments.server is not None:
         return doctor.Subject(
             settings,
             arguments.server,
             is_local=False,
             fingerprint=arguments.tls_fingerprint,
+            token=token,
             stream_seconds=arguments.seconds,
         )
     url = settings.local_url(settings.port).rstrip("/")
@@ -81,6 +98,7 @@ async def _subject(arguments: argparse.Namespace, loaded: Loaded) -> doctor.Subj
         url,
         is_local=True,
         fingerprint="" if shown is None else shown.fingerprint,
+        token=token,
         stream_seconds=arguments.seconds,
         files=_files_with_secrets(loaded),
     )
@@ -104,6 +122,12 @@ def _url(text: str) -> str:
     if not valid:
         raise argparse.ArgumentTypeError(f"{text!r}: expected an address such as https://cams.example.org")
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _fingerprint(text: str) -> str:
+    if text and not re.fullmatch("[0-9A-Fa-f]{64}", text.replace(":", "")):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the 64 hexadecimal digits of a SHA-256")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -5,6 +5,7 @@ network     the server's HTTP, its ports, addresses that a peer could reach
 security    TLS, tokens, files that others may read
 system      UDP buffers, open files, clock, versions
 relays      STUN and TURN servers
+told        what the running server says of itself, for `system` and `relays`
 stream      a real stream through the running server
 """
 

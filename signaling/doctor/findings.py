@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Subject:
     """Whether it is the one that `settings` describe, on this machine."""
     fingerprint: str = ""
     """SHA-256 of the only certificate to accept; empty takes what the system trusts."""
+    token: str = field(default="", repr=False)
+    """A client's, to ask the server with; empty makes one where `settings` have a secret."""
     stream_seconds: float = 5.0
     """How long to watch the test stream; 0 leaves it out."""
     stream_timeout_seconds: float = 15.0

@@ -17,6 +17,7 @@ from signaling.config.model import flag_name
 from signaling.credentials.keyfiles import KeyFileError, WatchedFile, read_turn_secret
 
 from .findings import fail, note, ok, warn
+from .told import UntoldError, ask_ice_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,19 +49,49 @@ class Relay:
 
 
 async def check_relays(subject: Subject) -> Sequence[Finding]:
-    """Look at every STUN and TURN server that clients are told of."""
+    """Look at every STUN and TURN server that clients are told of: by the running server, else by the settings."""
     settings = subject.settings
-    if not subject.is_local:
-        return []
+    configured: list[Mapping[str, str]] = []
+    if subject.is_local:
+        try:
+            configured = _servers(settings)
+        except KeyFileError as error:
+            return [fail("relays", str(error), f"mend the file of {flag_name('turn_secret_file')}")]
+    found: list[Finding] = []
+    told: Sequence[Mapping[str, str]] | None = None
     try:
-        servers = _servers(settings)
-    except KeyFileError as error:
-        return [fail("turn", str(error), f"mend the file of {flag_name('turn_secret_file')}")]
+        told = await ask_ice_servers(subject)
+    except UntoldError as error:
+        if not subject.is_local:  # the server's own address and health are looked at elsewhere
+            return [_untold(error)] if error.wants_token else []
+    if told is not None and subject.is_local:
+        found = _differing(configured, told)
+    servers = configured if told is None else told
     if not servers:
         text = "no TURN server: clients in networks that block all but port 443 get no picture"
-        return [note("relays", text, f"{flag_name('turn_url')} and coturn, where such clients matter")]
-    parts = await asyncio.gather(*(_look(relay, settings) for relay in _relays(servers)))
-    return [finding for part in parts for finding in part]
+        return [*found, note("relays", text, f"{flag_name('turn_url')} and coturn, where such clients matter")]
+    parts = await asyncio.gather(*(_look(relay, subject) for relay in _relays(servers)))
+    return [*found, *(finding for part in parts for finding in part)]
+
+
+def _untold(error: UntoldError) -> Finding:
+    advice = (
+        "put a WEB client's token into AIOSFU_TOKEN, one of nobody who is connected; or give a secret of the server's "
+        f"by {flag_name('auth_secret_file')}"
+    )
+    return note("relays", f"which STUN and TURN servers clients are told of was not looked at: {error}", advice)
+
+
+def _differing(configured: Sequence[Mapping[str, str]], told: Sequence[Mapping[str, str]]) -> list[Finding]:
+    """Compare what the running server tells with what the settings say it should."""
+    expected, given = ({server["urls"] for server in servers} for servers in (configured, told))
+    if expected == given:
+        return []
+    text = (
+        f"the running server tells clients of {', '.join(sorted(given)) or 'none'}, the settings given here are of "
+        f"{', '.join(sorted(expected)) or 'none'}"
+    )
+    return [warn("relays", text, "give the doctor the settings that the server has, or `kill -HUP` the server")]
 
 
 def _servers(settings: ServerConfig) -> list[Mapping[str, str]]:
@@ -94,7 +125,7 @@ def _relays(servers: Iterable[Mapping[str, str]]) -> list[Relay]:
     return found
 
 
-async def _look(relay: Relay, settings: ServerConfig) -> Sequence[Finding]:
+async def _look(relay: Relay, subject: Subject) -> Sequence[Finding]:
     where = f"{relay.host} port {relay.port}/{relay.transport}"
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
@@ -102,7 +133,7 @@ async def _look(relay: Relay, settings: ServerConfig) -> Sequence[Finding]:
                 return [await _allocate(relay)]
             if relay.transport == "tcp":
                 return []  # the server's own candidates make STUN over TCP needless
-            return [await _reflect(relay, settings)]
+            return [await _reflect(relay, subject)]
     except (TimeoutError, stun.TransactionTimeout):
         advice = f"look whether it runs, and whether a firewall lets {relay.transport.upper()} through to it"
         return [fail("relays", f"{relay.url}: no answer from {where}", advice)]
@@ -159,13 +190,14 @@ def _refused(relay: Relay, error: stun.TransactionFailed) -> Finding:
     code = error.response.attributes.get("ERROR-CODE", (0, ""))[0]
     if code in {401, 438, 441}:
         advice = (
-            f"{flag_name('turn_secret')} must be coturn's static-auth-secret (use-auth-secret), and both clocks right"
+            f"the server's {flag_name('turn_secret')} must be coturn's static-auth-secret (use-auth-secret), and both "
+            "clocks right"
         )
         return fail("relays", f"{relay.url} refuses the credentials ({code})", advice)
     return fail("relays", f"{relay.url}: {error}", "look into the TURN server's log")
 
 
-async def _reflect(relay: Relay, settings: ServerConfig) -> Finding:
+async def _reflect(relay: Relay, subject: Subject) -> Finding:
     """Ask a STUN server where it sees us (RFC 8489), and compare that with what is announced."""
     address, family = await _resolve(relay.host, relay.port)
     transport, receiver = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -183,8 +215,14 @@ async def _reflect(relay: Relay, settings: ServerConfig) -> Finding:
         answer = stun.parse_message(receiver.answer.result())
     finally:
         transport.close()
+    settings = subject.settings
     seen = str(answer.attributes.get("XOR-MAPPED-ADDRESS", ("nowhere", 0))[0])
-    if settings.announce and seen not in settings.announce and seen not in settings.engine_settings().hosts:
+    if (
+        subject.is_local
+        and settings.announce
+        and seen not in settings.announce
+        and seen not in settings.engine_settings().hosts
+    ):
         text = f"{relay.url} sees this machine at {seen}, which is not announced"
         return warn("relays", text, f"{flag_name('announce')} {seen}, unless clients come another way")
     return ok("relays", f"{relay.url} sees this machine at {seen}")

@@ -64,7 +64,7 @@ async def check_tls(subject: Subject) -> Sequence[Finding]:
     settings = subject.settings
     shown = await shown_certificate(subject.url)
     if not subject.is_local:
-        return [note("tls", "no https: browsers give no cameras")] if shown is None else _validity(shown)
+        return _of_another(subject, shown)
     if not settings.serves_tls:
         return [_without_tls(settings)]
     if settings.tls_cert is None:
@@ -72,6 +72,19 @@ async def check_tls(subject: Subject) -> Sequence[Finding]:
         advice = f"for more than a first try get one by ACME, for {flag_name('tls_cert')} or a proxy"
         return [note("tls", text, advice), *([] if shown is None else _validity(shown))]
     return _files(settings, shown)
+
+
+def _of_another(subject: Subject, shown: CertificateInfo | None) -> list[Finding]:
+    """Return what is to be said of a server that is not described by settings."""
+    if shown is not None:
+        return _validity(shown)
+    parts = urlsplit(subject.url)
+    if parts.scheme == "https":
+        return []  # it does not answer, or not so; that is told under `server`
+    if parts.hostname == "localhost" or is_loopback(parts.hostname or ""):
+        return [ok("tls", "none: pages from localhost get cameras without")]
+    advice = "give the https address if it has one; else the server needs a certificate or a proxy in front"
+    return [warn("tls", "no https: browsers give cameras to pages from https only", advice)]
 
 
 def _files(settings: ServerConfig, shown: CertificateInfo | None) -> list[Finding]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib
 import math
 import secrets
-import time
 from typing import TYPE_CHECKING, Any
 
-from signaling import tokens
 from signaling.config.model import flag_name
-from signaling.credentials.keyfiles import KeyFileError, KeyRing
+from signaling.credentials.keyfiles import KeyFileError
 from signaling.protocol import Role
 
 from .findings import fail, note, ok, warn
+from .told import issue_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from .findings import Finding, Subject
 
-TOKEN_SECONDS = 120.0
 SLOW_START_SECONDS = 3.0
 """From connecting to the first picture; half a second is usual, and the invitation takes a round trip more."""
 MAX_LOSS = 0.01
@@ -40,10 +38,7 @@ async def check_stream(subject: Subject) -> Sequence[Finding]:
     except KeyFileError as error:
         return [fail("stream", str(error), "mend the file")]
     if given is None:
-        text = "left out: tokens are asked for, and made by somebody else"
-        return [
-            note("stream", text, f"give the doctor a secret that the server has by {flag_name('auth_secret_file')}")
-        ]
+        return [_left_out()]
     # By name, as the server's side never needs the clients'; their codecs take a second to import.
     selftest: Any = importlib.import_module("signaling.client.selftest")
     errors: Any = importlib.import_module("signaling.client.errors")
@@ -57,7 +52,7 @@ async def check_stream(subject: Subject) -> Sequence[Finding]:
             timeout=subject.stream_timeout_seconds,
         )
     except errors.ServerError as error:
-        return [_refused(error.code, str(error))]
+        return [_refused(error.code, str(error), has_token=bool(given["device_token"]))]
     except errors.NoFeedError as error:
         return [fail("stream", f"signalling works, but no picture came: {error}", _media_advice(subject))]
     except errors.ClientError as error:
@@ -66,26 +61,20 @@ async def check_stream(subject: Subject) -> Sequence[Finding]:
 
 
 def _tokens(settings: ServerConfig, names: dict[str, str]) -> dict[str, str] | None:
-    """Return a token for each client; none where none are asked for, None where they cannot be made."""
-    ring = KeyRing(settings.auth_secret, settings.auth_secret_file, settings.auth_public_key_file)
-    if not ring:
-        return {}
-    key = next((key for key in ring.current() if key.algorithm == "HS256"), None)
-    if key is None:
-        return None
-
-    def issue(name: str, role: Role) -> str:
-        return tokens.issue(
-            key, client_id=name, role=role, now=time.time(), ttl_seconds=TOKEN_SECONDS, audience=settings.auth_audience
-        )
-
-    return {
-        "device_token": issue(names["device_id"], Role.DEVICE),
-        "viewer_token": issue(names["viewer_id"], Role.WEB),
-    }
+    """Return a token for each client; empty where none are asked for, None where they cannot be made."""
+    device = issue_token(settings, Role.DEVICE, names["device_id"])
+    viewer = issue_token(settings, Role.WEB, names["viewer_id"])
+    return None if device is None or viewer is None else {"device_token": device, "viewer_token": viewer}
 
 
-def _refused(code: str, text: str) -> Finding:
+def _left_out() -> Finding:
+    text = "left out: the server asks for tokens, and no secret to make some was given"
+    return note("stream", text, f"give the doctor a secret that the server has by {flag_name('auth_secret_file')}")
+
+
+def _refused(code: str, text: str, *, has_token: bool) -> Finding:
+    if code == "unauthorized" and not has_token:
+        return _left_out()
     if code == "unauthorized":
         advice = (
             f"give the doctor the secret that the server runs with ({flag_name('auth_secret_file')}); compare clocks"

@@ -20,12 +20,20 @@ from signaling.process import resources
 
 from .findings import fail, note, ok, warn
 from .network import HTTP_TIMEOUT_SECONDS, client_tls
+from .told import UntoldError, ask_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
 
+RAISE_FILES = "raise it: LimitNOFILE= in the systemd unit, --ulimit nofile= for a container, else limits.conf"
+MAX_USED_FILES = 0.8
+"""As a share: from here on a burst of clients meets the limit."""
+INFINITE_FILES = 2.0**62
+"""RLIM_INFINITY as a number, which is how metrics have it."""
 OWN_FILES = 100
 """Ports, logs, pages being read and the libraries' own."""
 EARLIEST_YEAR = 2025
@@ -72,19 +80,59 @@ async def check_udp(subject: Subject) -> Sequence[Finding]:
 
 
 async def check_files(subject: Subject) -> Sequence[Finding]:
-    """Look whether as many files may be open as the settings allow clients."""
+    """Look whether as many files may be open as the settings allow clients, and say whose limit that is."""
+    try:
+        told = await ask_metrics(subject)
+    except UntoldError as error:
+        return _own_files(subject, error)
+    found = server_files(subject, told)
+    return found or _own_files(subject, UntoldError("its system does not tell"))
+
+
+def server_files(subject: Subject, samples: Mapping[str, float]) -> Sequence[Finding]:
+    """Return what a server's metrics say of its open files; nothing where they do not, as elsewhere than on Linux."""
+    limit, used = samples.get("process_max_fds"), samples.get("process_open_fds")
+    if limit is None or used is None:
+        return []
+    text = f"the running server may have {_count(limit)} files open and has {used:.0f}"
+    if used > MAX_USED_FILES * limit:
+        return [warn("files", text, RAISE_FILES)]
+    if not subject.is_local:
+        return [ok("files", text)]
+    needed = _files_needed(subject.settings)
+    if limit < needed:
+        return [warn("files", f"{text}; its settings' limits need {needed}", _raise_or_lower())]
+    return [ok("files", f"{text}; {needed} may be needed")]
+
+
+def _own_files(subject: Subject, why: UntoldError) -> Sequence[Finding]:
+    """Look at what a program started like this one may have, where the server does not tell what it has."""
     limits = resources.file_limits()
     if not subject.is_local or limits is None:
         return []
-    settings = subject.settings
-    needed = settings.max_sessions + settings.max_pending_connections + OWN_FILES
-    needed += settings.max_peers if settings.media_tcp else 0
-    hard = limits[1]
+    hard, needed = limits[1], _files_needed(subject.settings)
+    text = f"a server started from here may have {_count(hard)} files open"
+    advice = ""
+    if why.wants_token:
+        text += "; the running one does not tell us"
+        advice = "call it by 127.0.0.1, or put an admin token into AIOSFU_TOKEN, to see what it has"
     if hard is not None and hard < needed:
-        text = f"{hard} open files are allowed, the settings' limits need {needed}"
-        advice = "raise it: LimitNOFILE= in the systemd unit, --ulimit nofile= for a container, else limits.conf"
-        return [warn("files", text, f"{advice}; or lower {flag_name('max_sessions')}")]
-    return [ok("files", f"{'any number of' if hard is None else hard} open files are allowed, {needed} may be needed")]
+        return [warn("files", f"{text}; its settings' limits need {needed}", _raise_or_lower())]
+    text += f"; {needed} may be needed"
+    return [note("files", text, advice) if advice else ok("files", text)]
+
+
+def _files_needed(settings: ServerConfig) -> int:
+    needed = settings.max_sessions + settings.max_pending_connections + OWN_FILES
+    return needed + (settings.max_peers if settings.media_tcp else 0)
+
+
+def _raise_or_lower() -> str:
+    return f"{RAISE_FILES}; or lower {flag_name('max_sessions')}"
+
+
+def _count(limit: float | None) -> str:
+    return "any number of" if limit is None or limit >= INFINITE_FILES else f"{limit:.0f}"
 
 
 async def check_clock(subject: Subject) -> Sequence[Finding]:
@@ -151,4 +199,4 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "of this program"
+        return "unknown"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -18,6 +19,8 @@ from signaling import doctor
 from signaling.config.model import ServerConfig
 from signaling.doctor import network, relays, security, system
 from signaling.doctor.findings import Finding, Subject
+from signaling.doctor.told import issue_token
+from signaling.protocol import Role
 from tests.helpers.certificates import make_pair
 from tests.helpers.ports import free_port
 from tests.helpers.server import RunningServer, running_server, until
@@ -207,6 +210,60 @@ async def test_relays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "at 127.0.0.1, which is not announced" in only(found, "warn", "relays").text
 
 
+def from_elsewhere(server: RunningServer, *, token: str = "", **settings: Any) -> Subject:
+    """Return a running server as the doctor sees it with nothing but its address, and maybe a secret or a token."""
+    given = ServerConfig.model_validate(settings)
+    return Subject(given, server.http_url, is_local=False, token=token, stream_seconds=0)
+
+
+async def test_what_the_running_server_tells(tmp_path: Path) -> None:
+    async with turn_server(tmp_path) as url:
+        relay: dict[str, Any] = {"turn_url": (url,), "turn_secret": TURN_SECRET}
+        async with running_server(**relay, auth_secret=SECRET) as server:
+            assert "takes the credentials" in only(await doctor.examine(subject_of(server)), "ok", "relays").text
+            without = await relays.check_relays(subject_of(server, turn_url=(), turn_secret=None))
+            assert (
+                f"tells clients of {url}, the settings given here are of none" in only(without, "warn", "relays").text
+            )
+            assert "takes the credentials" in only(without, "ok", "relays").text
+
+            stranger = await doctor.examine(from_elsewhere(server))
+            assert "was not looked at: the server asks for tokens" in only(stranger, "note", "relays").text
+            assert "AIOSFU_TOKEN" in only(stranger, "note", "relays").advice
+            token = issue_token(server.server.config, Role.WEB, "anna") or ""
+            found = await relays.check_relays(from_elsewhere(server, token=token))
+            assert "takes the credentials" in only(found, "ok", "relays").text
+            found = await relays.check_relays(from_elsewhere(server, auth_secret=SECRET))
+            assert "takes the credentials" in only(found, "ok", "relays").text
+            refused = await relays.check_relays(from_elsewhere(server, auth_secret="y" * 32))
+            assert "its signature is by no key" in only(refused, "note", "relays").text
+        async with running_server(turn_url=(url,), turn_secret="south") as server:
+            found = await relays.check_relays(from_elsewhere(server))
+            assert "refuses the credentials (401)" in only(found, "fail", "relays").text
+
+
+async def test_without_a_secret_the_stream_is_left_out_and_not_a_fault() -> None:
+    async with running_server(auth_secret=SECRET, auth_timeout=0.5) as server:
+        stranger = Subject(ServerConfig(), server.http_url, is_local=False, stream_seconds=1.0)
+        found = await doctor.examine(stranger)
+        assert "left out" in only(found, "note", "stream").text
+        assert "fail" not in {finding.level for finding in found}
+        assert "may have" in only(found, "ok", "files").text, "this machine may read /metrics"
+
+
+async def test_whose_open_files_are_shown() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    async with running_server(auth_secret=SECRET) as server:
+        (of_another,) = await system.check_files(from_elsewhere(server))
+        assert re.match(rf"the running server may have {limit} files open and has \d+$", of_another.text)
+        greedy = await system.check_files(subject_of(server, max_peers=limit))
+        assert f"its settings' limits need {limit + 4100}" in only(greedy, "warn", "files").text
+        crowded = {"process_max_fds": 1000.0, "process_open_fds": 900.0}
+        assert "has 900" in only(system.server_files(from_elsewhere(server), crowded), "warn", "files").text
+    (finding,) = await system.check_files(subject())
+    assert finding.text.startswith("a server started from here may have"), "nothing runs that could tell"
+
+
 @pytest.mark.parametrize(
     ("announce", "level", "says"),
     [
@@ -242,7 +299,8 @@ async def test_the_machine() -> None:
     found = await system.check_files(greedy)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 3_000_000:
-        assert f"{hard} open files are allowed, the settings' limits need 3000100" in only(found, "warn", "files").text
+        text = f"a server started from here may have {hard} files open; its settings' limits need 3000100"
+        assert text in only(found, "warn", "files").text
     assert [finding.check for finding in await system.check_udp(subject())] == ["udp", "udp"]
     assert "aiortc 1.16" in only(await system.check_versions(subject()), "ok", "versions").text
     async with running_server() as server:
