@@ -58,6 +58,7 @@ SECURITY_HEADERS = {
 SERVICE = web.AppKey("service", Service)
 DOOR = web.AppKey("door", Door)
 GUARD = web.AppKey("guard", ConnectionGuard)
+ACCESS = web.AppKey("access", Access)
 STATIC = web.AppKey("static", Path)
 
 
@@ -107,7 +108,8 @@ def _add_operation(app: web.Application, config: ServerConfig, authenticator: Au
     service, version = app[SERVICE], _version()
     metrics = Metrics(service, app[GUARD], version)
     service.observers.append(metrics)
-    access = Access.of(authenticator, app[PROXIES], config.admin_network, config.metrics_network)
+    app[ACCESS] = access = Access(authenticator, app[PROXIES])
+    access.reconfigure(config.admin_network, config.metrics_network)
     Admin(service, Status(service, metrics, version), metrics, access).add_routes(app)
 
     async def measure_lag(_app: web.Application) -> AsyncIterator[None]:
@@ -258,6 +260,7 @@ class Server:
         self.app[DOOR].reconfigure(settings.door_settings(), settings.session_settings())
         self.app[GUARD].reconfigure(settings.max_pending_connections, settings.request_timeout)
         self.app[PROXIES].networks = Networks(settings.trusted_proxy)
+        self.app[ACCESS].reconfigure(settings.admin_network, settings.metrics_network)
         self.service.rooms.reconfigure(settings.room_limits())
         if self._tokens is not None:
             self._tokens.reconfigure(leeway_seconds=settings.auth_leeway, audience=settings.auth_audience)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -48,27 +48,19 @@ class AccessError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Access:
-    """What it takes. `authenticator` is None with auth off."""
+    """What it takes. `authenticator` is None with auth off. The networks may be replaced while the server runs."""
 
     authenticator: Authenticator | None
     trusted_proxies: TrustedProxies
-    admin_networks: proxies.Networks
-    metrics_networks: proxies.Networks
+    admin_networks: proxies.Networks = field(default_factory=lambda: proxies.Networks(THIS_MACHINE))
+    metrics_networks: proxies.Networks = field(default_factory=lambda: proxies.Networks(THIS_MACHINE))
 
-    @classmethod
-    def of(
-        cls,
-        authenticator: Authenticator | None,
-        trusted_proxies: TrustedProxies,
-        admin_network: Iterable[str],
-        metrics_network: Iterable[str],
-    ) -> Access:
-        """Return what follows from settings."""
-        admin = proxies.Networks((*THIS_MACHINE, *admin_network))
-        metrics = proxies.Networks((*THIS_MACHINE, *metrics_network))
-        return cls(authenticator, trusted_proxies, admin, metrics)
+    def reconfigure(self, admin_network: Iterable[str], metrics_network: Iterable[str]) -> None:
+        """Answer these networks, and this machine, from the next request on."""
+        self.admin_networks = proxies.Networks((*THIS_MACHINE, *admin_network))
+        self.metrics_networks = proxies.Networks((*THIS_MACHINE, *metrics_network))
 
     def check_admin(self, request: web.Request) -> str:
         """Return who administers by `request`, for the log; raise `AccessError`."""

@@ -160,12 +160,14 @@ class ServerConfig(BaseModel):
         "network from which /api/v1 and /status answer without a token, with auth off; default: this machine only",
         NETWORKS,
         "NETWORK",
+        reload=True,
     )
     metrics_network: Networks = setting(
         (),
         "network from which /metrics answers without an admin token; default: this machine only",
         NETWORKS,
         "NETWORK",
+        reload=True,
     )
 
     max_sessions: Count = setting(2000, "clients connected at once", A_COUNT)

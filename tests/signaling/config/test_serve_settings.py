@@ -44,7 +44,7 @@ def test_every_setting_that_can_be_reloaded_is() -> None:
         *("auth_leeway", "auth_timeout", "allowed_origin", "max_sockets_per_address", "max_handshakes"),
         *("max_pending_connections", "request_timeout", "max_rooms", "max_rooms_per_client", "max_members_per_room"),
         *("max_feeds", "max_subscriptions_per_client", "rate_limit_per_second", "rate_limit_burst"),
-        *("invitation_timeout", "stop_grace"),
+        *("invitation_timeout", "stop_grace", "admin_network", "metrics_network"),
     }
     assert {name for name in ServerConfig.model_fields if extra(name).get("reload")} == handed_on
 
