@@ -8,25 +8,19 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.probes import read_patch, start_device, start_watching, wait_live, wait_time_passes
-from tests.helpers.browser import ALLOW_CAMERA, running_chromium
-from tests.helpers.server import RunningServer, running_server
+from tests.helpers.browser import ALLOW_CAMERA
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from playwright.async_api import Page
+
+    from tests.helpers.browser import Browsers
+    from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[RunningServer]:
-    async with running_server() as running:
-        yield running
-
-
-async def test_a_refused_permission_is_explained_and_how_to_grant_it(server: RunningServer) -> None:
-    async with running_chromium(without=[ALLOW_CAMERA]) as chromium:
+async def test_a_refused_permission_is_explained_and_how_to_grant_it(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium(without=[ALLOW_CAMERA]) as chromium:
         page = await chromium.open(f"{server.http_url}/device")
         await set_permissions(page, "denied")
         await page.click("#online")
@@ -83,8 +77,10 @@ AGENTS = {
 }
 
 
-async def test_every_refusal_has_its_words_and_every_browser_its_guide(server: RunningServer) -> None:
-    async with running_chromium() as chromium:
+async def test_every_refusal_has_its_words_and_every_browser_its_guide(
+    browsers: Browsers, server: RunningServer
+) -> None:
+    async with browsers.chromium() as chromium:
         page = await chromium.open(f"{server.http_url}/device")
         refusals = await page.evaluate(
             """async (rows) => {
@@ -107,8 +103,8 @@ async def test_every_refusal_has_its_words_and_every_browser_its_guide(server: R
         assert kinds == [*AGENTS, "ios"], "an iPad calls itself a Mac"
 
 
-async def test_an_insecure_address_is_explained(server: RunningServer) -> None:
-    async with running_chromium(["--host-resolver-rules=MAP cameras.example 127.0.0.1"]) as chromium:
+async def test_an_insecure_address_is_explained(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium(["--host-resolver-rules=MAP cameras.example 127.0.0.1"]) as chromium:
         page = await chromium.open(f"http://cameras.example:{server.port}/device")
         await expect(page.locator(".notice-title")).to_have_text("Cameras need https or localhost")
         await expect(page.locator(".notice-text")).to_contain_text(f"http://localhost:{server.port}/device")
@@ -116,8 +112,10 @@ async def test_an_insecure_address_is_explained(server: RunningServer) -> None:
         await expect(page.locator("#device")).to_have_attribute("data-state", "offline")
 
 
-async def test_no_prompt_before_a_click_and_nothing_sent_before_somebody_watches(server: RunningServer) -> None:
-    async with running_chromium(without=[ALLOW_CAMERA]) as chromium:
+async def test_no_prompt_before_a_click_and_nothing_sent_before_somebody_watches(
+    browsers: Browsers, server: RunningServer
+) -> None:
+    async with browsers.chromium(without=[ALLOW_CAMERA]) as chromium:
         page = await chromium.blank()
         await page.add_init_script(
             """window.asked = 0;
@@ -141,8 +139,8 @@ async def test_no_prompt_before_a_click_and_nothing_sent_before_somebody_watches
         assert await page.evaluate("() => [asked, connections]") == [1, 0]
 
 
-async def test_a_taken_name_is_explained(server: RunningServer) -> None:
-    async with running_chromium() as chromium:
+async def test_a_taken_name_is_explained(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium() as chromium:
         await start_device(chromium, server.http_url, name="cam-1")
         second = await chromium.open(f"{server.http_url}/device#name=cam-1")
         await second.click("#online")
@@ -154,8 +152,8 @@ async def test_a_taken_name_is_explained(server: RunningServer) -> None:
         await expect(second.locator("#state-title")).to_have_text("Online, nobody is watching")
 
 
-async def test_screen_and_camera_are_exchanged_while_live(server: RunningServer) -> None:
-    async with running_chromium() as chromium:
+async def test_screen_and_camera_are_exchanged_while_live(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium() as chromium:
         device = await start_device(chromium, server.http_url)
         viewer = await start_watching(chromium, server.http_url)
         await wait_live(viewer)
@@ -193,8 +191,8 @@ IS_BLUE = """() => {
 }"""
 
 
-async def test_nothing_is_wider_than_the_window(server: RunningServer) -> None:
-    async with running_chromium() as chromium:
+async def test_nothing_is_wider_than_the_window(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium() as chromium:
         device = await chromium.open(f"{server.http_url}/device")
         await assert_fits(device)
         viewer = await chromium.open(f"{server.http_url}/")

@@ -8,11 +8,12 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.probes import read_patch, sound_energy, start_watching, wait_live, wait_time_passes
-from tests.helpers.browser import ALLOW_CAMERA, Chromium, running_chromium
+from tests.helpers.browser import ALLOW_CAMERA
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
+    from tests.helpers.browser import Browsers, Chromium
     from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -79,9 +80,11 @@ async def choose(device: Page, setting: str, value: str) -> None:
     await device.select_option(f"select[name={setting}]", value)
 
 
-async def test_a_real_screen_takes_the_cameras_place_without_negotiation(server: RunningServer) -> None:
+async def test_a_real_screen_takes_the_cameras_place_without_negotiation(
+    browsers: Browsers, server: RunningServer
+) -> None:
     flags = ["--auto-select-tab-capture-source-by-title=Slides"]
-    async with running_chromium(flags, without=[ALLOW_CAMERA]) as chromium:
+    async with browsers.chromium(flags, without=[ALLOW_CAMERA]) as chromium:
         device = await open_device(chromium, server.http_url, granted=True)
         slides = await device.context.new_page()
         await slides.goto("data:text/html,<title>Slides</title><body style='background:rgb(0,0,220)'>Slides")

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from tests.helpers.browser import running_chromium
-
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-    from tests.helpers.browser import Chromium
+    from tests.helpers.browser import Browsers, Chromium
     from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -80,8 +78,8 @@ async def test_a_camera_that_is_not_there_any_more_gives_way_to_the_default(
     await expect(page.locator("#camera-select option:checked")).to_have_text("Not connected")
 
 
-async def test_the_next_camera_is_one_click_away(server: RunningServer) -> None:
-    async with running_chromium([TWO_CAMERAS], without=["--use-fake-device-for-media-stream=fps=30"]) as chromium:
+async def test_the_next_camera_is_one_click_away(browsers: Browsers, server: RunningServer) -> None:
+    async with browsers.chromium([TWO_CAMERAS], without=["--use-fake-device-for-media-stream=fps=30"]) as chromium:
         page = await chromium.open(f"{server.http_url}/device")
         await page.click("#online")
         first = await camera_id(page)

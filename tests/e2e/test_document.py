@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.e2e.probes import read_patch, sound_energy, start_device, start_watching, wait_live, wait_playing
-from tests.helpers.browser import running_chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Page
 
-    from tests.helpers.browser import Chromium
+    from tests.helpers.browser import Browsers, Chromium
     from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -25,10 +25,10 @@ DOCUMENT_PORT = 8002
 VIDEO = "#remoteVideos video"
 
 
-@pytest.fixture
-async def chromium(server: RunningServer) -> AsyncIterator[Chromium]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(browsers: Browsers, server: RunningServer) -> AsyncIterator[Chromium]:
     rule = f"MAP 127.0.0.1:{DOCUMENT_PORT} 127.0.0.1:{server.port}"
-    async with running_chromium([f"--host-resolver-rules={rule}"]) as browser:
+    async with browsers.chromium([f"--host-resolver-rules={rule}"]) as browser:
         yield browser
     await server.wait_empty()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu import SubscriptionEnded
-from tests.helpers.browser import running_chromium
 from tests.helpers.peers import CountingTrack, publisher, running_engine, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from sfu import Engine
+    from tests.helpers.browser import Browsers
 
 ANSWER = """
 async (offer) => {
@@ -34,9 +34,9 @@ async def watch(page: Page, engine: Engine, subscription: int) -> None:
     await until(lambda: peer.transport.srtp_profile is not None and peer.transport._ssl is None)
 
 
-async def test_chromium_hears_our_goodbye_and_we_its() -> None:
+async def test_chromium_hears_our_goodbye_and_we_its(browsers: Browsers) -> None:
     async with running_engine() as (engine, events), publisher(engine, events, 1, CountingTrack()):
-        async with running_chromium() as chromium:
+        async with browsers.chromium() as chromium:
             page = await chromium.blank()
             await watch(page, engine, 11)
             await engine.unsubscribe(11)

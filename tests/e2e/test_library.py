@@ -19,11 +19,10 @@ from tests.e2e.library import (
 )
 from tests.e2e.probes import read_patch, start_device, wait_playing
 from tests.helpers import tokens
-from tests.helpers.browser import running_chromium
 from tests.helpers.server import RunningServer, running_server
 
 if TYPE_CHECKING:
-    from tests.helpers.browser import Chromium
+    from tests.helpers.browser import Browsers, Chromium
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -33,9 +32,11 @@ README_PORT = 8002
 """The README's page has it built in; the browser is told to find this test's server behind it."""
 
 
-async def test_ten_lines_in_a_page_elsewhere_show_a_camera(server: RunningServer, pages: str) -> None:
+async def test_ten_lines_in_a_page_elsewhere_show_a_camera(
+    browsers: Browsers, server: RunningServer, pages: str
+) -> None:
     rule = f"MAP 127.0.0.1:{README_PORT} 127.0.0.1:{server.port}"
-    async with running_chromium([f"--host-resolver-rules={rule}"]) as chromium:
+    async with browsers.chromium([f"--host-resolver-rules={rule}"]) as chromium:
         device = await start_device(chromium, server.http_url)
         page = await chromium.open(f"{pages}/ten_lines.html")
         await wait_playing(page, "video")
@@ -265,9 +266,9 @@ async def test_presence_and_invitations_by_name(server: RunningServer, chromium:
     await assert_no_problems(viewer, first, second)
 
 
-async def test_tokens_stay_out_of_addresses(pages: str) -> None:
+async def test_tokens_stay_out_of_addresses(browsers: Browsers, pages: str) -> None:
     async with running_server(auth_secret=tokens.SECRET, allowed_origin=("*",), check_tasks=False) as server:
-        async with running_chromium() as chromium:
+        async with browsers.chromium() as chromium:
             page = await open_library(chromium, pages, server)
             addresses: list[str] = []
             page.on("websocket", lambda socket: addresses.append(socket.url))

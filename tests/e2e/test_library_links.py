@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.library import (
     SCRIPT,
@@ -17,7 +18,6 @@ from tests.e2e.library import (
 )
 from tests.e2e.probes import wait_playing
 from tests.e2e.test_lossy import DETOUR
-from tests.helpers.browser import running_chromium
 from tests.helpers.cuttable_proxy import CuttableProxy
 from tests.helpers.lossy_proxy import Link, LossyProxy
 from tests.helpers.server import RunningServer, running_server
@@ -25,12 +25,12 @@ from tests.helpers.server import RunningServer, running_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.helpers.browser import Chromium
+    from tests.helpers.browser import Browsers, Chromium
 
 pytestmark = pytest.mark.timeout(90)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def lasting() -> AsyncIterator[RunningServer]:
     """Run a server whose sessions outlive their sockets."""
     async with running_server(check_tasks=False, resume_grace=30) as running:
@@ -105,8 +105,8 @@ async def test_a_half_open_link_is_noticed(lasting: RunningServer, chromium: Chr
         await publisher.evaluate("() => publisher.offline()")
 
 
-async def test_a_restart_of_the_server_keeps_feed_and_element(free_port: int, pages: str) -> None:
-    async with running_chromium() as chromium:
+async def test_a_restart_of_the_server_keeps_feed_and_element(browsers: Browsers, free_port: int, pages: str) -> None:
+    async with browsers.chromium() as chromium:
         chromium.forgive("ERR_CONNECTION_REFUSED")
         async with running_server(check_tasks=False, port=free_port) as server:
             publisher = await open_library(chromium, pages, server)

@@ -9,12 +9,13 @@ import pytest
 
 from tests.e2e.probes import wait_live
 from tests.e2e.test_clients import running_device
-from tests.helpers.browser import running_chromium
 from tests.helpers.lossy_proxy import Link, LossyProxy
 from tests.helpers.server import running_server
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
+
+    from tests.helpers.browser import Browsers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -73,12 +74,12 @@ async def read_video(page: Page, frames: int = 0) -> VideoStats:
     return cast("VideoStats", await page.evaluate("frames => window.readVideo(frames)", frames))
 
 
-async def test_the_picture_does_not_freeze_while_packets_are_lost() -> None:
+async def test_the_picture_does_not_freeze_while_packets_are_lost(browsers: Browsers) -> None:
     async with running_server(media_tcp=False) as server:
         with LossyProxy("127.0.0.1", ("127.0.0.1", server.engine.port), up=CALM, down=CALM) as proxy:
             async with (
                 running_device(server, "--source", "testsrc=640x360@30", "--id", "python"),
-                running_chromium() as chromium,
+                browsers.chromium() as chromium,
             ):
                 page = await chromium.blank()
                 await page.add_init_script(DETOUR.replace("PORT", str(proxy.address[1])))

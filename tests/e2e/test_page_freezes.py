@@ -10,7 +10,6 @@ from playwright.async_api import expect
 
 from tests.e2e.probes import wait_live
 from tests.e2e.test_lossy import DETOUR
-from tests.helpers.browser import running_chromium
 from tests.helpers.lossy_proxy import Link, LossyProxy
 from tests.helpers.server import running_server
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Page
 
-    from tests.helpers.browser import Chromium
+    from tests.helpers.browser import Browsers, Chromium
     from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(90)
@@ -63,8 +62,8 @@ async def detour(server: RunningServer, chromium: Chromium) -> AsyncIterator[tup
         await page.close()
 
 
-async def test_frozen_lost_and_back_are_each_called_so() -> None:
-    async with running_server(media_tcp=False) as server, running_chromium() as chromium:
+async def test_frozen_lost_and_back_are_each_called_so(browsers: Browsers) -> None:
+    async with running_server(media_tcp=False) as server, browsers.chromium() as chromium:
         async with detour(server, chromium) as (device, uplink), detour(server, chromium) as (viewer, downlink):
             await device.goto(f"{server.http_url}/device#name=cam-1")
             await device.click("#online")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from playwright.async_api import expect
 
 from tests.e2e.probes import wait_live
-from tests.helpers.browser import running_chromium
 from tests.helpers.server import running_server
 from tests.helpers.tokens import SECRET, token
+
+if TYPE_CHECKING:
+    from tests.helpers.browser import Browsers
 
 NEVER_SECONDS = 60.0
 """How long the server would wait for a token: longer than the test for anything."""
 
 
-async def test_a_link_is_enough_and_without_one_the_page_says_what_is_missing() -> None:
+async def test_a_link_is_enough_and_without_one_the_page_says_what_is_missing(browsers: Browsers) -> None:
     async with (
         running_server(auth_secret=SECRET, auth_timeout=NEVER_SECONDS, check_tasks=False) as server,
-        running_chromium() as chromium,
+        browsers.chromium() as chromium,
     ):
         device = await chromium.open(f"{server.http_url}/device#token={token('gate', 'DEVICE')}")
         await device.click("#online")

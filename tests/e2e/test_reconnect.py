@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from playwright.async_api import expect
 
 from tests.e2e.probes import start_device, start_watching, wait_live
-from tests.helpers.browser import running_chromium
 from tests.helpers.server import running_server
+
+if TYPE_CHECKING:
+    from tests.helpers.browser import Browsers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -15,8 +19,8 @@ BACK_MS = 30_000
 """Both pages wait up to ten seconds between attempts."""
 
 
-async def test_pages_survive_a_restart_of_the_server() -> None:
-    async with running_chromium() as chromium:
+async def test_pages_survive_a_restart_of_the_server(browsers: Browsers) -> None:
+    async with browsers.chromium() as chromium:
         chromium.forgive("ERR_CONNECTION_REFUSED")
         async with running_server(check_tasks=False) as server:
             port, url = server.port, server.http_url
@@ -37,8 +41,8 @@ async def test_pages_survive_a_restart_of_the_server() -> None:
             await server.wait_empty()
 
 
-async def test_a_full_server_is_explained() -> None:
-    async with running_server(max_sessions=1) as server, running_chromium() as chromium:
+async def test_a_full_server_is_explained(browsers: Browsers) -> None:
+    async with running_server(max_sessions=1) as server, browsers.chromium() as chromium:
         await start_device(chromium, server.http_url)
         viewer = await start_watching(chromium, server.http_url)
         await expect(viewer.locator(".notice-title")).to_have_text("The server is full")

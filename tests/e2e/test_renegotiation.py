@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import pytest_asyncio
 
 from sfu import FeedEnded, FeedStarted, SubscriptionEnded, SubscriptionOffer
-from tests.helpers.browser import running_chromium
 from tests.helpers.peers import running_engine, until
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from sfu import Engine
+    from tests.helpers.browser import Browsers
     from tests.helpers.peers import Events
 
 PAGE = """
@@ -141,9 +141,9 @@ class Session:
         )
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[Session]:
-    async with running_engine() as (engine, events), running_chromium() as chromium:
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(browsers: Browsers) -> AsyncIterator[Session]:
+    async with running_engine() as (engine, events), browsers.chromium() as chromium:
         page = await chromium.blank()
         made = Session(page, engine, events)
         await made.open()

@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.library import assert_no_problems, open_library, start_publisher, start_viewer, wait_feed
 from tests.e2e.probes import start_device
 from tests.helpers.axe import assert_accessible
-from tests.helpers.browser import Chromium, running_chromium
 from tests.helpers.server import running_server
 from tests.helpers.tokens import SECRET, token
 
 if TYPE_CHECKING:
+    from tests.helpers.browser import Browsers, Chromium
     from tests.helpers.server import RunningServer
 
 pytestmark = pytest.mark.timeout(90)
@@ -102,8 +102,8 @@ async def test_an_operator_sees_who_watches_and_ends_it(server: RunningServer, c
     await expect(page.locator("#rooms-none")).to_be_visible()
 
 
-async def test_with_auth_on_it_asks_for_a_token() -> None:
-    async with running_server(auth_secret=SECRET) as server, running_chromium() as chromium:
+async def test_with_auth_on_it_asks_for_a_token(browsers: Browsers) -> None:
+    async with running_server(auth_secret=SECRET) as server, browsers.chromium() as chromium:
         for expected in ("401", "403"):
             chromium.forgive(expected)
         page = await chromium.open(f"{server.http_url}/status")

@@ -18,7 +18,7 @@ from playwright.async_api import async_playwright
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response
+    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Response
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What a Chromium is called on the systems that package it."""
@@ -106,7 +106,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 class Chromium:
-    """A running browser whose pages may not have errors."""
+    """One test's visit to a running browser, whose pages may not have errors."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -144,10 +144,9 @@ class Chromium:
         self._forgiven.append(text)
 
     async def close(self) -> None:
-        """Close every page, then fail if one of them had an error."""
+        """Close every page that was opened here, then fail if one of them had an error."""
         for context in self._contexts:
             await context.close()
-        await self._browser.close()
         left = [problem for problem in self.problems if not any(text in problem for text in self._forgiven)]
         assert not left, f"the pages had problems: {left}"
 
@@ -160,21 +159,70 @@ class Chromium:
             self.problems.append(f"{response.status} for {response.url}")
 
 
-@asynccontextmanager
-async def running_chromium(extra_flags: Iterable[str] = (), *, without: Iterable[str] = ()) -> AsyncIterator[Chromium]:
-    """Run a headless Chromium with a fake camera and microphone for the block; `without` names `FLAGS` to leave out."""
-    path = find_chromium()
-    if path is None:
-        raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
-    left_out = frozenset(without)
-    flags = [*(flag for flag in FLAGS if flag not in left_out), *extra_flags]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=flags)
+class Browsers:
+    """The Chromiums of tests that run in one loop: each start costs a second of a core, a further visit nothing."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._shared: Browser | None = None
+        """The one with `FLAGS` as they are, once somebody has asked for it."""
+
+    @asynccontextmanager
+    async def chromium(
+        self, extra_flags: Iterable[str] = (), *, without: Iterable[str] = ()
+    ) -> AsyncIterator[Chromium]:
+        """Have a Chromium for the block: the shared one, or with other flags one of one's own.
+
+        `without` names `FLAGS` to leave out. Pages of two blocks know nothing of each other, and are gone with theirs.
+        """
+        left_out = frozenset(without)
+        flags = (*(flag for flag in FLAGS if flag not in left_out), *extra_flags)
+        browser = await (self._share() if flags == FLAGS else self._launch(flags))
         chromium = Chromium(browser)
         try:
             yield chromium
         finally:
-            await chromium.close()
+            try:
+                await chromium.close()
+            finally:
+                if browser is not self._shared:
+                    await browser.close()
+
+    async def close(self) -> None:
+        """End the shared browser."""
+        browser, self._shared = self._shared, None
+        if browser is not None:
+            await browser.close()
+
+    async def _share(self) -> Browser:
+        # A test may have brought it down, and fails for that; the next one needs a browser nevertheless.
+        if self._shared is None or not self._shared.is_connected():
+            self._shared = await self._launch(FLAGS)
+        return self._shared
+
+    async def _launch(self, flags: Sequence[str]) -> Browser:
+        path = find_chromium()
+        if path is None:
+            raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
+        return await self._playwright.chromium.launch(executable_path=path, args=[*flags])
+
+
+@asynccontextmanager
+async def running_browsers() -> AsyncIterator[Browsers]:
+    """Have headless Chromiums with a fake camera and microphone for the block."""
+    async with async_playwright() as playwright:
+        browsers = Browsers(playwright)
+        try:
+            yield browsers
+        finally:
+            await browsers.close()
+
+
+@asynccontextmanager
+async def running_chromium(extra_flags: Iterable[str] = ()) -> AsyncIterator[Chromium]:
+    """Run one headless Chromium for the block, where nothing is shared."""
+    async with running_browsers() as browsers, browsers.chromium(extra_flags) as chromium:
+        yield chromium
 
 
 def main() -> int:
