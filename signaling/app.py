@@ -105,7 +105,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
 
 def _add_operation(app: web.Application, config: ServerConfig, authenticator: Authenticator | None) -> None:
     """Serve what is for whoever runs the server."""
-    service, version = app[SERVICE], _version()
+    service, version = app[SERVICE], own_version()
     metrics = Metrics(service, app[GUARD], version)
     service.observers.append(metrics)
     app[ACCESS] = access = Access(authenticator, app[PROXIES])
@@ -120,11 +120,12 @@ def _add_operation(app: web.Application, config: ServerConfig, authenticator: Au
     app.cleanup_ctx.append(measure_lag)
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Return this program's version; `unknown` in a copy that was never installed."""
     try:
         return importlib.metadata.version(SERVER_NAME)
     except importlib.metadata.PackageNotFoundError:
-        return "unknown"  # run from a copy that was never installed
+        return "unknown"
 
 
 @web.middleware

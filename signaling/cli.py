@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import difflib
 import gc
 import importlib
 import os
+import platform
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from . import faults, logs
-from .app import Server, ServerStartError
+from .app import Server, ServerStartError, own_version
 from .config import sources as config_sources
 from .drain import StopSignals
 from .logs import EventLog
 from .process import resources
 from .process.notify import Notifier
-from .protocol import Role
+from .protocol import PROTOCOL_VERSION, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +58,7 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(words).parse_args(words)
+    arguments = _parse(words)
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         if arguments.command == "serve":
             return _serve_command(runner, arguments)
@@ -65,24 +67,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for; end the program with a line on what is wrong where that cannot be told."""
+    parser, commands = _parsers(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        command = commands[arguments.command]
+        command.error(f"{unknown[0]!r} is no option of {command.prog}{_nearest(unknown[0], command)}")
+    return arguments
+
+
+def _nearest(word: str, command: argparse.ArgumentParser) -> str:
+    known = [name for action in command._actions for name in action.option_strings]  # noqa: SLF001  it has no other list
+    found = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+    return f"; did you mean {found[0]}?" if found else f"; `{command.prog} --help` shows them all"
+
+
+def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the program's parser, and those of its commands by name."""
     parser = argparse.ArgumentParser(
         prog="aiosfu", description="A selective forwarding unit for live cameras.", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=_version_text())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",
         help="run the server",
         description="Run the server. Each option may also be set by the environment variable named with it, or in a "
         "TOML file.",
+        usage="aiosfu serve [--config FILE] [OPTION ...]",  # sixty options would bury what is wrong with one
         allow_abbrev=False,
     )
     config_sources.add_arguments(serve)
+    found = {"serve": serve}
     for name, (module, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
+        command = found[name] = commands.add_parser(
+            name, help=text, description=text.capitalize() + ".", allow_abbrev=False
+        )
         if name in words[:1]:  # the clients' codecs take a second to import; the others do without them
             importlib.import_module(module).add_arguments(command)
-    return parser
+    return parser, found
+
+
+def _version_text() -> str:
+    return f"aiosfu {own_version()}, protocol {PROTOCOL_VERSION}, Python {platform.python_version()}"
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -16,6 +16,8 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from signaling.doctor.system import PACKAGES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -84,11 +86,13 @@ def _installed_wheel(work: Path) -> Path:
 def _freeze(python: Path, work: Path) -> None:
     whole = [option for package in ("signaling", "sfu") for option in ("--collect-submodules", package)]
     unused = [option for module in UNUSED_MODULES for option in ("--exclude-module", module)]
+    # A package without its metadata has no version; the doctor shows these.
+    versions = [option for package in PACKAGES for option in ("--copy-metadata", package)]
     _run(
         [
             *(str(python), "-m", "PyInstaller", str(HERE / "entry.py"), "--name", "aiosfu", "--onedir", "--noconfirm"),
             *("--log-level", "WARN", "--distpath", str(work / "frozen"), "--workpath", str(work / "pyinstaller")),
-            *("--specpath", str(work), "--collect-data", "signaling", "--copy-metadata", "aiosfu", *whole, *unused),
+            *("--specpath", str(work), "--collect-data", "signaling", *versions, *whole, *unused),
         ],
         work,  # in the checkout PyInstaller would find its packages instead of the wheel's
     )

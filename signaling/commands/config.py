@@ -18,6 +18,7 @@ EXIT_BAD_SETTING = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own flag and those of `aiosfu serve`."""
+    parser.usage = "aiosfu config [--example] [--config FILE] [OPTION ...]"  # all would bury what is wrong with one
     parser.add_argument("--example", action="store_true", help="print a commented file with every setting instead")
     config_sources.add_arguments(parser)
 

@@ -30,6 +30,7 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own flags and those of `aiosfu serve`."""
+    parser.usage = "aiosfu doctor [--server URL] [--config FILE] [OPTION ...]"  # all would bury what is wrong with one
     parser.add_argument(
         "--server",
         type=_url,

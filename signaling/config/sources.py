@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from .model import ENV_PREFIX, ServerConfig, env_name, extra, flag_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CONFIG_FLAG = "--config"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
@@ -166,15 +166,15 @@ def _explain(name: str, given: object, where: str | None) -> str:
     return f"{place}: got {shown!r}, expected {notes['allowed']}"
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, spelt: Callable[[str], str] = str) -> str:
     found = difflib.get_close_matches(name.lower().replace("-", "_"), ServerConfig.model_fields, n=1)
-    return f"; did you mean {found[0]!r}?" if found else "; `aiosfu config --example` shows them all"
+    return f"; did you mean {spelt(found[0])!r}?" if found else "; `aiosfu config --example` shows them all"
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = {env_name(name) for name in ServerConfig.model_fields} | OTHER_VARIABLES
     return tuple(
-        f"{name} is no setting{_nearest(name.removeprefix(ENV_PREFIX))}"
+        f"{name} is no setting{_nearest(name.removeprefix(ENV_PREFIX), env_name)}"
         for name in sorted(environ)
         if name.startswith(ENV_PREFIX) and name not in known
     )

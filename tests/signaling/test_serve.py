@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from signaling import cli
+from signaling import app, cli
 from tests.helpers.server import ProtocolClient, running_server, until
 from tests.helpers.tokens import SECRET, ec_key, public_pem, token
 
@@ -304,6 +304,27 @@ async def test_a_demo_device_that_ends_by_itself_is_logged() -> None:
         assert "demo_device_ended status=-9" in line
         server.process.terminate()
         assert await server.rest() == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["--version"], 0, f"aiosfu {app.own_version()}, protocol 1, Python 3."),
+        (["serve", "--prot", "1"], 2, "'--prot' is no option of aiosfu serve; did you mean --port?"),
+        (["doctor", "--secnds=1"], 2, "'--secnds=1' is no option of aiosfu doctor; did you mean --seconds?"),
+        (["config", "aiosfu.toml"], 2, "'aiosfu.toml' is no option of aiosfu config; `aiosfu config --help` shows"),
+        (["serve", "--port"], 2, "argument --port: expected one argument"),
+    ],
+)
+def test_a_command_line_is_answered_in_two_lines(
+    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    shown = capsys.readouterr()
+    assert ended.value.code == status
+    assert says in (shown.err if status else shown.out)
+    assert (shown.err + shown.out).count("\n") <= 2, "what is wrong is not buried under a list of sixty options"
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read(file: Path, content: bytes | None, says: str
 
 def test_a_variable_that_is_no_setting_is_told() -> None:
     found = load(AIOSFU_PROT="1", AIOSFU_TOKEN="t", AIOSFU_SERVER="s", OTHER="x").unknown_variables
-    assert found == ("AIOSFU_PROT is no setting; did you mean 'port'?",)
+    assert found == ("AIOSFU_PROT is no setting; did you mean 'AIOSFU_PORT'?",)
 
 
 def test_the_example_has_every_setting_with_its_default() -> None:
@@ -166,7 +166,7 @@ async def test_the_command_shows_the_settings(tmp_path: Path) -> None:
     assert status == 0
     assert tomllib.loads(out)["port"] == 9000
     assert f"max_rooms = 7                                   # file {file}\n" in out
-    assert err == "aiosfu: AIOSFU_PROT is no setting; did you mean 'port'?\n"
+    assert err == "aiosfu: AIOSFU_PROT is no setting; did you mean 'AIOSFU_PORT'?\n"
     file.write_text("max_rooms = 0\n")
     assert await run("config", "--config", str(file)) == (
         "",
