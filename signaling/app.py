@@ -92,7 +92,7 @@ def create_app(service: Service, config: ServerConfig, authenticator: Authentica
     app[STATIC] = static_directory()
     _add_operation(app, config, authenticator)
     app.router.add_get("/protocol.json", _protocol)
-    app.router.add_get(PATH + "{rest:.*}", app[DOOR].connect)
+    app.router.add_get(PATH + "{rest:(?s:.*)}", app[DOOR].connect)
     app.router.add_get("/", _page("index.html"))
     app.router.add_get("/device", _page("device.html"))
     app.router.add_get("/inspect", _page("inspect.html"))

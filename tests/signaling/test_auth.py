@@ -1,4 +1,4 @@
-"""Grants: what each event takes, and what a client is shown. Pure; over real sockets in test_auth_sockets."""
+"""Grants: what each event takes, and what a client is shown. Pure; over real sockets in test_grants_sockets."""
 
 from __future__ import annotations
 

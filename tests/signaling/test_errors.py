@@ -84,6 +84,7 @@ async def joined_room(*members: ProtocolClient) -> int:
         ("WEB/a%2Fb/t", "bad_client_id", 4400),
         ("WEB/%C3%A9/t", "bad_client_id", 4400),
         ("WEB/%00/t", "bad_client_id", 4400),
+        ("WEB/a%0A/t", "bad_client_id", 4400),
         ("WEB/%zz/t", "bad_client_id", 4400),
         ("WEB/" + "x" * 65 + "/t", "bad_client_id", 4400),
     ],
