@@ -79,7 +79,7 @@ class Participant:
     subscriptions: dict[int, None] = field(default_factory=dict)
     """Its subscriptions; the one whose offer is the newest comes last."""
     invitations: dict[int, None] = field(default_factory=dict)
-    """Rooms that it was asked to publish to and that wait for it."""
+    """Rooms that it was asked to publish to and that wait for its media."""
     listed: DeviceStatus | None = None
     """As which a device was last listed: making ten thousand of these anew takes longer than sending them."""
 
@@ -90,11 +90,12 @@ class Participant:
 
 @dataclass(slots=True)
 class Invitation:
-    """One device is asked to publish to one room."""
+    """One device is asked to publish to one room, until its media flows there."""
 
-    inviter: Client
+    inviters: tuple[Client, ...]
+    """Who asked, the first first."""
     due: float
-    """When the inviter is told that nothing came of it."""
+    """When they are told that nothing came of it."""
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class Room:
     """Feed to the WEBs that were sent `start_listening` for it in this room."""
     joined_by_web: bool = False
     invitations: dict[Client, Invitation] = field(default_factory=dict)
-    """Devices that were asked and publish nothing yet; in the order in which they are due."""
+    """Devices that were asked and whose media does not flow yet; in the order in which they are due."""
     standing: dict[str | None, Client] = field(default_factory=dict)
     """Who invites devices that come later: by device id, None for every one."""
 
@@ -210,9 +211,9 @@ class State:
         for feed in self.feeds.values():
             _hold(self.participants[feed.publisher].feed == feed.id, f"publisher of {feed}")
             _hold(bool(self.participants[feed.publisher].rooms), f"{feed} is in no room")
-            answered = feed.state is not FeedState.ANSWERING
+            flows = feed.state is FeedState.FLOWING
             waits = self.participants[feed.publisher].invitations
-            _hold(not (answered and waits), f"{feed} flows and its device is still waited for")
+            _hold(not (flows and waits), f"{feed} flows and its device is still waited for")
             for number in feed.subscriptions:
                 _hold(self.subscriptions[number].feed == feed.id, f"subscription {number} of {feed}")
         for subscription in self.subscriptions.values():

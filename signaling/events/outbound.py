@@ -80,7 +80,7 @@ class DevicesInvited(Outbound):
 
 
 class DevicesUnavailable(Outbound):
-    """Devices that were invited have published nothing within the limit; they may still come."""
+    """No media of devices that were invited has come within the limit, or they left before; they may still come."""
 
     event = "devices_unavailable"
     room_id: int

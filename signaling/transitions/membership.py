@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .turn import Turn
 
 
+_TOLD_BY_DEVICE_OFFLINE = frozenset({"disconnected", "replaced", "shutdown"})
+"""Reasons of a client that is gone altogether."""
+
 # --- clients -------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +172,10 @@ def depart(turn: Turn, participant: Participant, room: Room, reason: EndReason) 
                 del room.announced[feed]
         del room.members[client]
         del participant.rooms[room.id]
-    presence.close_invitation(turn, room, client)  # who leaves will not come
+    if reason in _TOLD_BY_DEVICE_OFFLINE:
+        presence.close_invitation(turn, room, client)
+    else:
+        presence.decline(turn, room, client)
     if not room.joined_by_web and room.creator == client:
         participant.created.pop(room.id, None)
     end_unless_held(turn, room)

@@ -31,7 +31,11 @@ def device_came(turn: Turn, client: Client) -> None:
     for number in turn.state.standing:
         room = turn.state.rooms[number]
         inviter = room.standing.get(client.id) or room.standing.get(None)
-        if inviter is not None and turn.state.participants[client].may_serve(number) and not turn.is_crowded(room):
+        if inviter is None or not turn.state.participants[client].may_serve(number):
+            continue
+        if turn.is_crowded(room):
+            _report(turn, room, inviter, (client,))
+        else:
             _ask(turn, room, client, protocol.StartStreaming(room_id=room.id, inviter=inviter.id), inviter)
 
 
@@ -92,7 +96,10 @@ def invite(turn: Turn, event: InviteRequested) -> None:
     for client in invited:
         _ask(turn, room, client, call, event.client)
     for client in attached:
-        attach(turn, turn.state.participants[client], room)
+        device = turn.state.participants[client]
+        if device.feed is not None and turn.state.feeds[device.feed].state is not FeedState.FLOWING:
+            _wait_for(turn, room, client, event.client)
+        attach(turn, device, room)
 
 
 def _check_names(names: tuple[str, ...]) -> None:
@@ -120,13 +127,21 @@ def _stand(turn: Turn, room: Room, event: InviteRequested) -> None:
 
 def _ask(turn: Turn, room: Room, client: Client, call: protocol.StartStreaming, inviter: Client) -> None:
     """Invite a device. One that is asked again keeps the limit of its first time."""
-    if client in room.invitations:
-        if AbsenceEnds(client) not in turn.state.timers:  # it finds the first when it is back
-            turn.send(client, call)
+    # One that is away finds the first when it is back.
+    if client not in room.invitations or AbsenceEnds(client) not in turn.state.timers:
+        turn.send(client, call)
+    _wait_for(turn, room, client, inviter)
+
+
+def _wait_for(turn: Turn, room: Room, client: Client, inviter: Client) -> None:
+    """Have `inviter` told when the device's media does not flow in time."""
+    open_one = room.invitations.get(client)
+    if open_one is not None:
+        if inviter not in open_one.inviters:
+            open_one.inviters += (inviter,)
         return
-    turn.send(client, call)
     due = turn.now + turn.limits.invitation_seconds
-    room.invitations[client] = Invitation(inviter, due)
+    room.invitations[client] = Invitation((inviter,), due)
     turn.state.participants[client].invitations[room.id] = None
     if InvitationExpires(room.id) not in turn.state.timers:
         turn.state.timers.set(InvitationExpires(room.id), due)
@@ -139,15 +154,30 @@ def attach(turn: Turn, device: Participant, room: Room) -> None:
 
 
 def attach_invited(turn: Turn, device: Participant) -> None:
-    """Serve every room that waits for a device which publishes now, joined or not, with its one uplink."""
+    """Serve every room that waits for a device which publishes now, joined or not, with its one uplink.
+
+    They wait on until its media flows: an answer is no picture yet, and where UDP does not come through there is none.
+    """
     for number in list(device.invitations):
         room = turn.state.rooms[number]
-        inviter = room.invitations[device.client].inviter
-        close_invitation(turn, room, device.client)
         if number in device.rooms or not turn.is_crowded(room):
             attach(turn, device, room)
         else:
-            _report(turn, room, inviter, (device.client,))
+            decline(turn, room, device.client)
+
+
+def decline(turn: Turn, room: Room, client: Client) -> None:
+    """Wait no longer for a device that will not come, and tell who asked for it."""
+    invitation = room.invitations.get(client)
+    close_invitation(turn, room, client)
+    for inviter in () if invitation is None else invitation.inviters:
+        _report(turn, room, inviter, (client,))
+
+
+def taken_up(turn: Turn, device: Participant) -> None:
+    """Wait no longer for a device whose media flows."""
+    for number in list(device.invitations):
+        close_invitation(turn, turn.state.rooms[number], device.client)
 
 
 def close_invitation(turn: Turn, room: Room, client: Client) -> None:
@@ -164,7 +194,8 @@ def report_late(turn: Turn, room: Room) -> None:
     for client, invitation in list(room.invitations.items()):
         if invitation.due > turn.now:
             break
-        late.setdefault(invitation.inviter, []).append(client)
+        for inviter in invitation.inviters:
+            late.setdefault(inviter, []).append(client)
         close_invitation(turn, room, client)
     for inviter, devices in late.items():
         _report(turn, room, inviter, devices)

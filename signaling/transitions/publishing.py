@@ -10,7 +10,7 @@ from signaling.protocol import ErrorCode
 from signaling.state import Feed, FeedState
 
 from .announcing import announce, hush, hush_room, tell_tracks
-from .presence import attach_invited
+from .presence import attach_invited, taken_up
 from .subscribing import drop_subscription, fail_open_requests, forget_subscription
 from .turn import RefusedError, not_in_room
 
@@ -121,6 +121,7 @@ def flowing(turn: Turn, event: FeedFlowing) -> None:
     publisher = turn.state.participants[feed.publisher]
     for number in publisher.rooms:
         announce(turn, publisher, turn.state.rooms[number])
+    taken_up(turn, publisher)
 
 
 def unpublish(turn: Turn, event: UnpublishRequested) -> None:

@@ -6,13 +6,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from signaling import effects, protocol
+from signaling.effects import Client
 from signaling.protocol import ErrorCode, Role
 from signaling.state import FeedState, SubscriptionState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from signaling.effects import Client, Effect, RoomsEvent
+    from signaling.effects import Effect, RoomsEvent
     from signaling.state import State
 
 
@@ -26,6 +27,10 @@ class Beliefs:
         """Whether it has the answer to an offer, and no end of the publication since."""
         self.watches: defaultdict[Client, set[tuple[int, int]]] = defaultdict(set)
         """What it has an offer for, as (room, feed)."""
+        self.awaits: defaultdict[Client, set[tuple[int, str]]] = defaultdict(set)
+        """The devices that it has invited and waits for, as (room, device)."""
+        self._hears: defaultdict[Client, set[tuple[int, str]]] = defaultdict(set)
+        """The devices whose feeds it listens to."""
         self._subscribing: dict[tuple[Client, int], int] = {}
         """The room of each subscription that a client has asked for, by its feed."""
         self._answering: dict[object, tuple[int, int]] = {}
@@ -33,7 +38,7 @@ class Beliefs:
 
     def forget(self, client: Client) -> None:
         """Take note that a client is gone."""
-        for table in (self.rooms, self.publishes, self.watches):
+        for table in (self.rooms, self.publishes, self.watches, self.awaits, self._hears):
             table.pop(client, None)
 
     def take(self, event: RoomsEvent, effect: Effect, state: State) -> None:
@@ -41,10 +46,11 @@ class Beliefs:
         match effect:
             case effects.Send(client, news):
                 self._told(client, news)
+                self._told_of_devices(client, news)
                 leaves_one = isinstance(event, effects.LeaveRequested) and event.room is not None
                 if leaves_one and isinstance(news, protocol.Left) and client.role is Role.DEVICE:
                     # It is not told of every room that it serves, nor of each that ends: it cannot know.
-                    self.publishes[client] = state.participants[client].feed is not None
+                    self.publishes[client] = _is_answered(state, client)
             case effects.Fail(client, code, request_id=request_id):
                 refused = self._answering.pop(request_id, None)
                 if refused is not None and code is not ErrorCode.BAD_SDP:
@@ -66,12 +72,15 @@ class Beliefs:
             assert self.rooms[client] == set(participant.rooms)
         elif not participant.rooms and not participant.invitations:
             assert not self.publishes[client], f"{client} streams and is in no room"
-        answered = participant.feed is not None and state.feeds[participant.feed].state is not FeedState.ANSWERING
-        assert self.publishes[client] == answered
+        assert self.publishes[client] == _is_answered(state, client)
         subscriptions = [state.subscriptions[number] for number in participant.subscriptions]
         offered = {(each.room, each.feed) for each in subscriptions if each.state is not SubscriptionState.OPENING}
         # Whoever guesses the id of a feed before it flows is not told of its end.
         assert self.watches[client] & set(heard) == offered & set(heard)
+        for room, device in self.awaits[client]:
+            waiting = state.rooms[room].invitations.get(Client(Role.DEVICE, device))
+            assert waiting is not None, f"{client} waits for {device}, and nobody will tell it"
+            assert client in waiting.inviters
 
     def _told(self, client: Client, news: protocol.Outbound) -> None:
         match news:
@@ -97,3 +106,28 @@ class Beliefs:
                 self.watches[client].discard((room, feed))
             case _:
                 pass
+
+    def _told_of_devices(self, client: Client, news: protocol.Outbound) -> None:
+        awaits, hears = self.awaits[client], self._hears[client]
+        match news:
+            case protocol.DevicesInvited(room_id=room, invited=invited, attached=attached):
+                awaits |= {(room, device) for device in (*invited, *attached)} - hears
+            case protocol.StartListening(room_id=room, device=device):
+                awaits.discard((room, device))
+                hears.add((room, device))
+            case protocol.StopListening(room_id=room, device=device):
+                hears.discard((room, device))
+            case protocol.DevicesUnavailable(room_id=room, devices=devices):
+                awaits -= {(room, device) for device in devices}
+            case protocol.DeviceOffline(device=device):
+                awaits -= {key for key in awaits if key[1] == device}
+            case protocol.Left(room_id=room) | protocol.RoomClosed(room_id=room):
+                for known in (awaits, hears):
+                    known -= {key for key in known if key[0] == room}
+            case _:
+                pass
+
+
+def _is_answered(state: State, client: Client) -> bool:
+    feed = state.participants[client].feed
+    return feed is not None and state.feeds[feed].state is not FeedState.ANSWERING

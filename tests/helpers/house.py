@@ -98,6 +98,15 @@ def listening(client: Client, room: int, feed: int, device: str = "cam") -> Send
     return Send(client, protocol.StartListening(feed=feed, room_id=room, device=device, tracks=TRACKS))
 
 
+def start(client: Client, room: int, inviter: str = "alice") -> Send:
+    return Send(client, protocol.StartStreaming(room_id=room, inviter=inviter))
+
+
+def invited(room: int, *devices: str, attached: tuple[str, ...] = (), unavailable: tuple[str, ...] = ()) -> Send:
+    reply = protocol.DevicesInvited(room_id=room, invited=devices, attached=attached, unavailable=unavailable)
+    return Send(ALICE, reply)
+
+
 def hushed(client: Client, room: int, feed: int, reason: Any, device: str = "cam") -> Send:
     return Send(client, protocol.StopListening(room_id=room, feed=feed, device=device, reason=reason))
 

@@ -125,7 +125,7 @@ class RoomsMachine(RuleBasedStateMachine):
         self.create(who)
         room = max(self.rooms.state.rooms, default=0)
         self.run(effects.JoinRequested(who, room))
-        self.run(effects.InviteRequested(who, room))
+        self.run(effects.InviteRequested(who, room, standing=pick % 3 == 0))
         for feed in list(self.rooms.state.feeds):
             self.run(effects.SubscribeRequested(who, room, feed))
         if pick % 2:
