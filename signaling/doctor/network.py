@@ -129,7 +129,8 @@ async def _media_port(settings: ServerConfig, host: str, *, runs: bool) -> Seque
         advice = "give the doctor the settings that the server runs with, or start the server anew"
         return [fail("ports", f"the server runs, but not with media on UDP {where}", advice)]
     if runs and settings.media_tcp and not await _accepts(host, settings.media_port):
-        return [warn("ports", f"TCP {where} takes no media", "start the server anew; clients without UDP need it")]
+        advice = "clients without UDP need it: give the doctor the settings that the server has, or start it anew"
+        return [warn("ports", f"TCP {where} takes no media", advice)]
     return []
 
 

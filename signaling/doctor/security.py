@@ -25,6 +25,7 @@ from signaling.credentials.tls import (
 )
 
 from .findings import fail, note, ok, warn
+from .told import UntoldError, welcomes_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +146,10 @@ async def check_tokens(subject: Subject) -> Sequence[Finding]:
         ring = KeyRing(settings.auth_secret, settings.auth_secret_file, settings.auth_public_key_file)
     except KeyFileError as error:
         return [*found, fail("tokens", str(error), "mend the file; the server reads it by itself")]
+    if await _lets_anybody_in(subject):
+        text = "the settings given here ask for tokens, and the running server lets clients in without"
+        advice = "start it with the same settings: auth is turned on by a restart only"
+        return [*found, fail("tokens", text, advice)]
     kinds = sorted({key.algorithm for key in ring.current()})
     found.append(ok("tokens", f"asked for: {len(ring.current())} keys, {', '.join(kinds)}"))
     for path in settings.auth_secret_file:
@@ -153,6 +158,13 @@ async def check_tokens(subject: Subject) -> Sequence[Finding]:
         advice = f"{flag_name('tls_cert')}, or a proxy named by {flag_name('trusted_proxy')}"
         found.append(warn("tokens", "they cross the network unencrypted, for anybody on the way to use", advice))
     return found
+
+
+async def _lets_anybody_in(subject: Subject) -> bool:
+    try:
+        return await welcomes_strangers(subject)
+    except UntoldError:
+        return False  # it does not run, which is told elsewhere
 
 
 def _others_may_read(path: Path, what: str) -> list[Finding]:

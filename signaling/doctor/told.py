@@ -84,7 +84,7 @@ def _identity(subject: Subject, *, admin: bool = False) -> Identity:
         except UnauthorizedError as error:
             raise UntoldError(f"the token given is none: {error}") from None
         return Identity(role, client_id, subject.token)
-    name = f"doctor-{secrets.token_hex(4)}"
+    name = _own_name()
     # Whoever may be listening on the way must not learn how to administer the server.
     is_private = subject.is_local or subject.url.startswith("https:")
     try:
@@ -105,6 +105,21 @@ async def ask_ice_servers(subject: Subject) -> list[dict[str, str]]:
         for server in servers
         if isinstance(server, dict) and isinstance(server.get("urls"), str)
     ]
+
+
+async def welcomes_strangers(subject: Subject) -> bool:
+    """Return whether the server lets in a client without a token; raise `UntoldError` where none gets in for others."""
+    try:
+        await _welcome(subject, Identity(Role.WEB, _own_name(), ""))
+    except UntoldError as error:
+        if error.wants_token:
+            return False
+        raise
+    return True
+
+
+def _own_name() -> str:
+    return f"doctor-{secrets.token_hex(4)}"
 
 
 async def _welcome(subject: Subject, who: Identity) -> dict[str, Any]:

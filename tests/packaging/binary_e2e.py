@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import av
 import pytest
 
 from deploy.binary.entry import OLD_SECONDS, hold, remove_old
@@ -103,10 +105,35 @@ async def test_a_device_and_a_token_of_the_binary(program: Installed) -> None:
         )
         stack.push_async_callback(device.wait)
         stack.callback(device.terminate)
-        watch = ("--server", url, "--token", tokens[1], "--standing", "--seconds", "1")
+        saved = program.folder / "garden.mkv"
+        watch = ("--server", url, "--token", tokens[1], "--standing", "--seconds", "1", "--save", str(saved))
         status, out, errors = await program.run("view", *watch)
         assert (status, errors) == (0, ""), out
         assert "1280x720" in out
+        with av.open(str(saved)) as recording:
+            assert next(recording.decode(video=0)).width == 1280
+
+
+async def test_the_doctor_and_the_settings_of_the_binary(program: Installed) -> None:
+    status, out, errors = await program.run("--version")
+    assert (status, errors) == (0, "")
+    assert re.match(r"aiosfu \d+\.\d+", out)
+    given = program.folder / "aiosfu.toml"
+    given.write_text((await program.run("config", "--example"))[1] + "max_rooms = 7\n")
+    status, out, errors = await program.run("config", "--config", str(given))
+    assert (status, errors) == (0, "")
+    assert re.search(r"^max_rooms = 7 +# file /.*/aiosfu.toml$", out, re.MULTILINE)
+    async with program.serving("--config", str(given)) as server:
+        words = ("doctor", "--server", server.url, "--seconds", "0.5", "--json")
+        status, out, errors = await program.run(*words)
+    found = {one["check"]: one for one in json.loads(out)}
+    assert (status, errors) == (0, ""), out
+    assert {found[check]["level"] for check in ("server", "files", "versions", "clock", "stream")} == {"ok"}, out
+    assert "the running server may have" in found["files"]["text"]
+    assert re.search(r"aiosfu \d.*aiohttp \d.*aiortc \d.*av \d.*", found["versions"]["text"]), out
+    status, out, errors = await program.run(*words)
+    found = {one["check"]: one for one in json.loads(out)}
+    assert (status, errors, found["server"]["level"]) == (1, "", "fail"), "it runs no longer"
 
 
 async def test_starts_at_once_share_one_folder_and_a_damaged_one_is_made_anew(program: Installed) -> None:

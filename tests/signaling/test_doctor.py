@@ -155,6 +155,12 @@ async def test_the_wrong_secret() -> None:
         assert "--auth-secret-file" in only(found, "fail", "stream").advice
 
 
+async def test_a_server_that_asks_for_no_tokens_though_it_should() -> None:
+    async with running_server() as server:
+        found = await security.check_tokens(subject_of(server, auth_secret=SECRET))
+        assert "lets clients in without" in only(found, "fail", "tokens").text
+
+
 async def test_a_server_that_is_about_to_end() -> None:
     async with running_server() as server:
         await server.server.drain()
