@@ -80,6 +80,11 @@ class FrameReader:
         self._parts: bytearray | None = None
         self._fragments = 0
 
+    @property
+    def held(self) -> int:
+        """How many bytes wait for the rest of their message."""
+        return len(self._buffer) - self._at + (len(self._parts) if self._parts else 0)
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         if self._at == len(self._buffer):

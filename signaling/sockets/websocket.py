@@ -42,7 +42,9 @@ CLOSE_TIMEOUT_SECONDS = 0.5
 MAX_MESSAGES_PER_TURN = 4
 """Handled in one turn of the event loop: a client's burst must not hold up others' media."""
 MAX_EARLY_MESSAGES = 16
-"""That may come before the client is let in; then nothing more is read until it is."""
+MAX_EARLY_BYTES = 64 * 1024
+"""That may come before the client is let in; then nothing more is read until it is. A stranger may hold a place for as
+long as another's id takes to be free, and a thousand of them sixteen of the largest messages each: 4 GB."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 4.2.2
 _KEY_BYTES = 16
@@ -305,12 +307,15 @@ class SignalingSocket(asyncio.Protocol):
             for came in early:
                 self._deliver(came)
         for _ in range(MAX_MESSAGES_PER_TURN):
-            if self._early is not None and len(self._early) >= MAX_EARLY_MESSAGES:
+            if self._is_early_full(0):
                 self._pause()
                 return
             message = self._next()
             if message is None:
-                self._resume()
+                if self._is_early_full(self._reader.held):
+                    self._pause()
+                else:
+                    self._resume()
                 return
             if message is UNFINISHED:
                 break
@@ -318,6 +323,13 @@ class SignalingSocket(asyncio.Protocol):
         self._pause()
         self._is_pumping = True
         asyncio.get_running_loop().call_soon(self._pump)
+
+    def _is_early_full(self, held: int) -> bool:
+        """Return whether as much as may has come before the client is let in, `held` bytes of a message among it."""
+        if self._early is None:
+            return False
+        size = held + sum(len(message.payload) for message in self._early if isinstance(message, Message))
+        return len(self._early) >= MAX_EARLY_MESSAGES or size >= MAX_EARLY_BYTES
 
     def _next(self) -> Message | FrameError | None:
         if self._is_broken:

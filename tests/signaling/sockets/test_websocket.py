@@ -6,14 +6,21 @@ import asyncio
 import contextlib
 import json
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
+from aiohttp.web import RequestHandler
 
-from signaling.sockets.frames import MAX_FRAGMENTS, MAX_FRAMES_PER_STEP, FrameReader, close_frame
-from signaling.sockets.websocket import CLOSE_TIMEOUT_SECONDS, MAX_EARLY_MESSAGES, MAX_MESSAGES_PER_TURN
-from tests.helpers.server import ProtocolClient, RunningServer, running_server
+from signaling.app import GUARD
+from signaling.sockets.frames import MAX_FRAGMENTS, MAX_FRAMES_PER_STEP, FrameReader, Message, close_frame
+from signaling.sockets.websocket import (
+    CLOSE_TIMEOUT_SECONDS,
+    MAX_EARLY_MESSAGES,
+    MAX_MESSAGES_PER_TURN,
+    SignalingSocket,
+)
+from tests.helpers.server import ProtocolClient, RunningServer, running_server, until
 from tests.helpers.tokens import SECRET, token
 
 if TYPE_CHECKING:
@@ -37,7 +44,10 @@ def upgrade(path: str, **headers: str) -> bytes:
 def masked(first: int, payload: bytes) -> bytes:
     """Return a client's frame, masked with zeros."""
     size = len(payload)
-    header = struct.pack("!BB", first, 0x80 | size) if size < 126 else struct.pack("!BBH", first, 0xFE, size)
+    if size < 126:
+        header = struct.pack("!BB", first, 0x80 | size)
+    else:
+        header = struct.pack("!BBH", first, 0xFE, size) if size <= 0xFFFF else struct.pack("!BBQ", first, 0xFF, size)
     return header + bytes(4) + payload
 
 
@@ -124,6 +134,29 @@ async def test_what_follows_a_first_message_with_the_token_waits_for_its_turn() 
         await reader.readuntil(b"\r\n\r\n")
         events = [json.loads(text) for text in await texts(reader, f'"id":{count - 1}')]
         assert [event.get("id") for event in events] == [None, *range(count)]
+
+
+async def test_who_is_not_let_in_yet_makes_the_server_keep_little() -> None:
+    large = masked(0x81, json.dumps({"event": "leave", "id": "large", "data": {"x": "x" * 200_000}}).encode())
+    async with running_server(id_in_use_timeout=30) as server:
+        async with ProtocolClient(server.ws_url("WEB", "id"), answers_pings=False) as deaf, raw(server) as (_, writer):
+            await deaf.expect("welcome")
+            writer.write(upgrade("WEB/id/x") + large * 40)
+            await until(lambda: len(server.app[GUARD]) == 1)
+            (handler,) = (pending for pending in server.app[GUARD]._pending if isinstance(pending, RequestHandler))
+            await until(lambda: isinstance(handler.transport and handler.transport.get_protocol(), SignalingSocket))
+            assert handler.transport is not None
+            waiting = cast("SignalingSocket", handler.transport.get_protocol())
+            await until(lambda: not waiting._is_reading)
+            early = [message for message in waiting._early or () if isinstance(message, Message)]
+            assert waiting._reader.held + sum(len(message.payload) for message in early) < 3 * len(large)
+            await deaf.ws.pong(b"probe")  # so that the one who waits is refused
+    auth = masked(0x81, json.dumps({"event": "auth", "data": {"token": token()}}).encode())
+    async with running_server(auth_secret=SECRET) as server, raw(server) as (reader, writer):
+        writer.write(upgrade("WEB/web") + auth + large * 3 + request(7))
+        await reader.readuntil(b"\r\n\r\n")
+        events = [json.loads(text) for text in await texts(reader, '"id":7')]
+        assert [event.get("id") for event in events] == [None, "large", "large", "large", 7]
 
 
 async def test_a_client_that_never_ends_the_closing_handshake_is_cut_off() -> None:
