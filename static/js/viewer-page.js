@@ -315,6 +315,10 @@ viewer.addEventListener("state", ({ detail: { error } }) => {
   if (viewer.state === "watching" && settings.isSpotlight && !wall.spotlight) wall.setSpotlight(wall.active);
   renderSoon();
 });
+viewer.addEventListener("roomclosed", () => {
+  watching.stop();
+  showNotice({ title: "The room was closed", text: "Whoever runs the server has ended it. You can watch again in another." });
+});
 viewer.connection.addEventListener("state", renderSoon);
 WIDE.addEventListener("change", render);
 addEventListener("online", () => viewer.connection.retryNow());

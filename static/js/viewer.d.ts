@@ -60,11 +60,19 @@ export type ViewerEvents = {
     uninvited: {
         devices: string[];
     };
+    /**
+     * an operator has ended our room; we have stopped
+     */
+    roomclosed: {
+        room: number;
+        reason: string;
+    };
     error: Error;
 };
 /**
- * `idle` before `watch()` and after `stop()`; `connecting` to the server; `waiting` for a device; `watching` at least
- * one feed; `reconnecting` after the server was lost, while pictures may go on; `failed` when it refused for good.
+ * `idle` before `watch()`, after `stop()` and after an operator has closed our room; `connecting` to the server; `waiting`
+ * for a device; `watching` at least one feed; `reconnecting` after the server was lost, while pictures may go on; `failed`
+ * when it refused for good.
  * @typedef {"idle" | "connecting" | "waiting" | "watching" | "reconnecting" | "failed"} ViewerState
  * @typedef {import("./protocol.js").Invited} Invited
  * @typedef {import("./protocol.js").DeviceInfo} DeviceInfo
@@ -88,6 +96,7 @@ export type ViewerEvents = {
  * @property {DeviceInfo[]} devices who is online has changed, or what they do
  * @property {Invited} invited the answer to an invitation, ours or one made by ourselves
  * @property {{devices: string[]}} uninvited devices did not take their invitation up in time; they may still come
+ * @property {{room: number, reason: string}} roomclosed an operator has ended our room; we have stopped
  * @property {Error} error
  */
 /**

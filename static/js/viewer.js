@@ -23,8 +23,9 @@ const MAX_FEEDS = 256;
 const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
 
 /**
- * `idle` before `watch()` and after `stop()`; `connecting` to the server; `waiting` for a device; `watching` at least
- * one feed; `reconnecting` after the server was lost, while pictures may go on; `failed` when it refused for good.
+ * `idle` before `watch()`, after `stop()` and after an operator has closed our room; `connecting` to the server; `waiting`
+ * for a device; `watching` at least one feed; `reconnecting` after the server was lost, while pictures may go on; `failed`
+ * when it refused for good.
  * @typedef {"idle" | "connecting" | "waiting" | "watching" | "reconnecting" | "failed"} ViewerState
  * @typedef {import("./protocol.js").Invited} Invited
  * @typedef {import("./protocol.js").DeviceInfo} DeviceInfo
@@ -48,6 +49,7 @@ const MAY_COME_BACK = new Set(["disconnected", "replaced", "shutdown"]);
  * @property {DeviceInfo[]} devices who is online has changed, or what they do
  * @property {Invited} invited the answer to an invitation, ours or one made by ourselves
  * @property {{devices: string[]}} uninvited devices did not take their invitation up in time; they may still come
+ * @property {{room: number, reason: string}} roomclosed an operator has ended our room; we have stopped
  * @property {Error} error
  */
 
@@ -256,6 +258,7 @@ export class Viewer extends Emitter {
     on(connection, "device_offline", (data) => this.#devices.offline(data.device));
     on(connection, "tracks_changed", (data) => this.#feeds.get(data.feed)?.announced(data));
     on(connection, "devices_unavailable", (data) => this.#uninvited(data.devices));
+    on(connection, "room_closed", (data) => data.room_id === this.#room && this.#roomClosed(data));
   }
 
   // --- the room --------------------------------------------------------------------------------------------------
@@ -312,6 +315,13 @@ export class Viewer extends Emitter {
     if (turn === this.#turn && this.#autoInvite) this.#guard(this.invite());
   }
 
+  /** Stop: another room, unasked, would undo what the operator wanted. @param {{room_id: number, reason: string}} data */
+  #roomClosed({ room_id: room, reason }) {
+    this.#room = this.#foreignRoom = null;
+    this.stop();
+    emit(this, "roomclosed", { room, reason });
+  }
+
   /** @param {number} delay */
   #inviteLater(delay) {
     clearTimeout(this.#timer);
@@ -352,11 +362,8 @@ export class Viewer extends Emitter {
       this.#updateState();
       return;
     }
-    if (this.#feeds.size >= MAX_FEEDS) {
-      this.#report(new Error(`More than ${MAX_FEEDS} feeds: feed ${data.feed} is not shown.`));
-      return;
-    }
-    this.#addFeed(new Feed(data, this.#link));
+    if (this.#feeds.size < MAX_FEEDS) this.#addFeed(new Feed(data, this.#link));
+    else this.#report(new Error(`More than ${MAX_FEEDS} feeds: feed ${data.feed} is not shown.`));
   }
 
   /** @param {Feed} feed */

@@ -327,6 +327,8 @@ export class AndruavStream extends Emitter {
       for (const number of devices) known(number)?.absent("was asked and did not answer. It may still come.");
     });
     on(viewer, "error", (error) => this.#failed(error));
+    const closed = "The room was closed by whoever runs the server.";
+    on(viewer, "roomclosed", () => viewer === this.#viewer && this.#stateChanged("failed", new Error(closed)));
     on(viewer, "state", ({ state, error }) => this.#stateChanged(state, error));
     viewer.watch().catch(() => {}); // told by its state
     this.#timer = setInterval(() => this.#measure(), STATISTICS_INTERVAL_MS);

@@ -266,6 +266,25 @@ async def test_presence_and_invitations_by_name(server: RunningServer, chromium:
     await assert_no_problems(viewer, first, second)
 
 
+async def test_a_room_that_an_operator_closes_is_not_opened_again(
+    server: RunningServer, chromium: Chromium, pages: str
+) -> None:
+    page = await open_library(chromium, pages, server)
+    await start_publisher(page, "camera('#0000ff')")
+    await start_viewer(page)
+    await wait_feed(page)
+    await page.evaluate("() => void (window.over = next(viewer, 'roomclosed'))")
+    room = await page.evaluate("() => viewer.room")
+    assert server.service.close_room(room)
+    assert await page.evaluate("() => over") == {"room": room, "reason": "operator"}
+    assert await page.evaluate("() => [viewer.state, viewer.room, feeds[0].state]") == ["idle", None, "ended"]
+    assert not server.service.rooms.state.rooms
+    await page.evaluate("async () => await viewer.watch()")  # who asks for another may have one
+    await page.wait_for_function("() => feeds[1]?.state === 'live'")
+    await page.evaluate("() => viewer.stop()")
+    await assert_no_problems(page)
+
+
 async def test_tokens_stay_out_of_addresses(browsers: Browsers, pages: str) -> None:
     async with running_server(auth_secret=tokens.SECRET, allowed_origin=("*",), check_tasks=False) as server:
         async with browsers.chromium() as chromium:

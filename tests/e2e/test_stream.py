@@ -333,5 +333,10 @@ async def test_conversations_outlive_the_link_and_the_server(free_port: int, chr
             assert await colour(page, "drone-1") == "red"
             assert await page.evaluate("() => talk.stream === stream && stream.getVideoTracks().length === 1")
             assert [entry[0] for entry in await log(page) if entry[0] != "error"] == ["started"]
-            await page.evaluate("() => talk.hangup(true)")
+            # An operator closes the room: that is the end, also of a conversation that still waits for its drone.
+            await page.evaluate("() => void js_webrtcstream.joinStream({ number: 'drone-9' })")
+            (room,) = server.service.rooms.state.rooms
+            assert server.service.close_room(room)
+            await page.wait_for_function("() => Object.keys(js_webrtcstream.conversations).length === 0")
+            assert await page.evaluate("() => talk.status") == "closed"
             await page.close()

@@ -40,6 +40,14 @@ async def test_one_click_in_the_list_watches_and_another_stops(server: RunningSe
     await expect(page.locator(".tile")).to_have_count(0)
     await expect(row).to_contain_text("Available")
 
+    await row.click()
+    await wait_live(page)
+    (room,) = server.service.rooms.state.rooms
+    assert server.service.close_room(room)  # by an operator
+    await expect(page.locator(".notice")).to_contain_text("The room was closed")
+    await expect(page.locator(".tile")).to_have_count(0)
+    await expect(row).to_contain_text("Available")
+
 
 async def test_a_link_opens_a_device_that_comes_later(server: RunningServer, chromium: Chromium) -> None:
     page = await chromium.open(f"{server.http_url}/#device=cam-1")
