@@ -251,6 +251,7 @@ class Server:
         for name in plan.refused:
             log.warning("setting_needs_restart", setting=name)
         if not plan.changed:
+            log.info("settings_unchanged")  # who asked for it sees that it was done
             return
         try:
             self._credentials.move(plan.settings)

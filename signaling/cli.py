@@ -69,10 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for; end the program with a line on what is wrong where that cannot be told."""
-    parser, commands = _parsers(words)
+    parser = _parser(words)
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
-        command = commands[arguments.command]
+        (commands,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001  as below
+        command = commands.choices[arguments.command]
         command.error(f"{unknown[0]!r} is no option of {command.prog}{_nearest(unknown[0], command)}")
     return arguments
 
@@ -83,8 +84,7 @@ def _nearest(word: str, command: argparse.ArgumentParser) -> str:
     return f"; did you mean {found[0]}?" if found else f"; `{command.prog} --help` shows them all"
 
 
-def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """Return the program's parser, and those of its commands by name."""
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aiosfu", description="A selective forwarding unit for live cameras.", allow_abbrev=False
     )
@@ -99,14 +99,11 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, a
         allow_abbrev=False,
     )
     config_sources.add_arguments(serve)
-    found = {"serve": serve}
     for name, (module, text) in _COMMANDS.items():
-        command = found[name] = commands.add_parser(
-            name, help=text, description=text.capitalize() + ".", allow_abbrev=False
-        )
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
         if name in words[:1]:  # the clients' codecs take a second to import; the others do without them
             importlib.import_module(module).add_arguments(command)
-    return parser, found
+    return parser
 
 
 def _version_text() -> str:
@@ -181,6 +178,7 @@ async def serve(settings: ServerConfig, read_again: Callable[[], ServerConfig] |
         if settings.tls_self_signed:
             text = f"certificate is self-signed, browsers warn once; its SHA-256 is {_fingerprint(server)}"
             print(f"aiosfu's {text}", flush=True)  # noqa: T201  the command's output
+        log.info("server_ready", url=server.url, media_port=media, version=own_version())
         notifier.ready(f"serving {server.url}, media on UDP {media}")
         await signals.first.wait()
         notifier.stopping(settings.drain_timeout + STOP_SECONDS)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from signaling import doctor, logs
 from signaling.config import sources as config_sources
-from signaling.doctor.security import shown_certificate
+from signaling.doctor.network import shown_certificate
 
 if TYPE_CHECKING:
     from signaling.config.sources import Loaded

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import json
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
+from cryptography import x509
 
 from signaling.config.model import flag_name, is_loopback, machine_addresses
+from signaling.credentials.tls import CertificateInfo, describe
 
 from .findings import fail, note, ok, warn
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from .findings import Finding, Subject
 
 HTTP_TIMEOUT_SECONDS = 5.0
+HANDSHAKE_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 4096
 """Of /healthz and /readyz, which have some twenty."""
 
@@ -37,6 +42,29 @@ def client_tls(subject: Subject) -> bool | aiohttp.Fingerprint:
     return aiohttp.Fingerprint(bytes.fromhex(digits)) if digits else True
 
 
+async def shown_certificate(url: str) -> CertificateInfo | None:
+    """Return the certificate that a server shows, whoever vouches for it; None where there is none."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return None
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+    except (OSError, TimeoutError):
+        return None
+    try:
+        content = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return describe(x509.load_der_x509_certificate(content))
+    except ValueError:
+        return None
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
 async def check_server(subject: Subject) -> Sequence[Finding]:
     """Look whether an aiosfu server answers, and takes clients."""
     timeout = aiohttp.ClientTimeout(total=HTTP_TIMEOUT_SECONDS)
@@ -44,11 +72,11 @@ async def check_server(subject: Subject) -> Sequence[Finding]:
         async with aiohttp.ClientSession(timeout=timeout) as http:
             began = time.monotonic()
             if (await _status_word(http, f"{subject.url}/healthz", subject))[1] != "ok":
-                return [_something_else(subject)]
+                return [await _something_else(subject)]
             took = time.monotonic() - began
             status, word = await _status_word(http, f"{subject.url}/readyz", subject)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        return [_explain(subject, error)]
+        return [await _explain(subject, error)]
     found = [ok("server", f"{subject.url} answers in {took * 1000:.0f} ms")]
     if status == 503:
         found.append(warn("server", f"it takes no new clients: {word}", "it is about to end; start it anew"))
@@ -62,11 +90,16 @@ async def _status_word(http: aiohttp.ClientSession, url: str, subject: Subject) 
     return response.status, str(value.get("status", "")) if isinstance(value, dict) else ""
 
 
-def _explain(subject: Subject, error: Exception) -> Finding:
+async def _explain(subject: Subject, error: Exception) -> Finding:
     """Return why no aiosfu server answered."""
     if isinstance(error, aiohttp.ClientSSLError):  # the fingerprint's error is none of these
         why = getattr(getattr(error, "certificate_error", None), "verify_message", None) or "the handshake fails"
-        return fail("server", f"{subject.url}: TLS: {why}", "see `tls`, or accept it by --tls-fingerprint")
+        shown = await shown_certificate(subject.url)
+        advice = "see `tls`"
+        if shown is not None:
+            known = f"--tls-fingerprint {shown.fingerprint}"
+            advice += f"; or, where the server printed this SHA-256 at its start, take it: {known}"
+        return fail("server", f"{subject.url}: TLS: {why}", advice)
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return fail("server", f"{subject.url} shows another certificate", "give the fingerprint that it has now")
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -74,10 +107,15 @@ def _explain(subject: Subject, error: Exception) -> Finding:
     if isinstance(error, TimeoutError):
         advice = "look whether a firewall drops packets on the way, or the server's log for loop lag"
         return fail("server", f"{subject.url} does not answer within {HTTP_TIMEOUT_SECONDS:g} s", advice)
-    return _something_else(subject)
+    return await _something_else(subject)
 
 
-def _something_else(subject: Subject) -> Finding:
+async def _something_else(subject: Subject) -> Finding:
+    secure = subject.url.replace("http:", "https:", 1)
+    if secure != subject.url and await shown_certificate(secure) is not None:
+        flags = f"{flag_name('tls_cert')} or {flag_name('tls_self_signed')}"
+        advice = f"give the doctor the settings that the server has: {flags}" if subject.is_local else f"try {secure}"
+        return fail("server", f"what listens at {subject.url} speaks TLS, so https", advice)
     advice = "stop that, or move this server with --port; behind a proxy look at the proxy's configuration"
     return fail("server", f"something answers at {subject.url}, but no aiosfu server", advice)
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
 import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from cryptography import x509
 
 from signaling.config.model import flag_name, is_loopback
 from signaling.credentials.keyfiles import KeyFileError, KeyRing
@@ -19,12 +14,12 @@ from signaling.credentials.tls import (
     EXPIRES_SOON_DAYS,
     CertificateInfo,
     TlsError,
-    describe,
     describe_file,
     new_server_context,
 )
 
 from .findings import fail, note, ok, warn
+from .network import shown_certificate
 from .told import UntoldError, welcomes_strangers
 
 if TYPE_CHECKING:
@@ -33,31 +28,6 @@ if TYPE_CHECKING:
     from signaling.config.model import ServerConfig
 
     from .findings import Finding, Subject
-
-HANDSHAKE_TIMEOUT_SECONDS = 5.0
-
-
-async def shown_certificate(url: str) -> CertificateInfo | None:
-    """Return the certificate that a server shows, whoever vouches for it; None where there is none."""
-    parts = urlsplit(url)
-    if parts.scheme != "https":
-        return None
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECONDS):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
-    except (OSError, TimeoutError):
-        return None
-    try:
-        content = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return describe(x509.load_der_x509_certificate(content))
-    except ValueError:
-        return None
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
 
 async def check_tls(subject: Subject) -> Sequence[Finding]:

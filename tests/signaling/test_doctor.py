@@ -186,7 +186,15 @@ async def test_certificates(tmp_path: Path) -> None:
         assert "expired on" in only(await security.check_tls(examined), "fail", "tls").text
         remote = Subject(examined.settings, examined.url, is_local=False, stream_seconds=0)
         found = await doctor.examine(remote)
-        assert "TLS: self-signed certificate" in only(found, "fail", "server").text
+        refused = only(found, "fail", "server")
+        assert "TLS: self-signed certificate" in refused.text
+        assert refused.advice.endswith(server.server.certificate.fingerprint if server.server.certificate else "-")
+        plain = Subject(examined.settings, server.http_url, is_local=False)
+        (refused,) = await network.check_server(plain)
+        assert (refused.text, refused.advice) == (
+            f"what listens at {plain.url} speaks TLS, so https",
+            f"try {examined.url}",
+        )
         assert "kill -HUP" not in doctor.as_text(found), "that is for whoever runs the server"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from signaling.app import own_version
 from signaling.client import Viewer
 from signaling.config import reloading
 from signaling.config.model import ServerConfig, extra
@@ -67,6 +68,9 @@ async def test_sighup_takes_over_what_needs_no_restart(tmp_path: Path) -> None:
         url = (await server.ready()).replace("http", "ws", 1)
         granted = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         assert f"granted={granted}" in await logged(server, "file_limit")
+        assert f"version={own_version()}" in await logged(server, "server_ready")
+        server.process.send_signal(signal.SIGHUP)
+        await logged(server, "settings_unchanged")
         async with ProtocolClient(f"{url}/ws/connect/WEB/1/t") as web:
             await web.send("create_room")
             await web.expect("room_created")
