@@ -56,9 +56,9 @@ def _set_near_start(rng: Random, data: bytearray, _corpus: list[bytes], _tokens:
 def _number(rng: Random, data: bytearray, _corpus: list[bytes], _tokens: Sequence[bytes]) -> None:
     at = int(rng.random() * (len(data) + 1))
     width = pick(rng, (2, 4))
-    data[at : at + width] = pick(rng, (0, 1, (1 << 8 * width) - 1, 1 << (8 * width - 1), len(data))).to_bytes(
-        width, "big"
-    )
+    highest = (1 << 8 * width) - 1
+    number = pick(rng, (0, 1, highest, 1 << (8 * width - 1), min(len(data), highest)))
+    data[at : at + width] = number.to_bytes(width, "big")
 
 
 def _cut(rng: Random, data: bytearray, _corpus: list[bytes], _tokens: Sequence[bytes]) -> None:
