@@ -3,26 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Not compiled in advance: most of what is installed is never imported.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 FUZZ_INPUTS ?= 1000000
 MINUTES ?= 60
 JOINS ?= 10000
+TEST_JOINS := 400
 MEASURING := tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 
-.PHONY: run test lint types format bench fuzz binary soak clean
+.PHONY: run test _tests _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PIP) --editable '.[dev,bench]'
 	touch $(STAMP)
 
 run: $(STAMP) ## set up, start the server and a demo device, print the URL to open
 	$(BIN)/aiosfu serve --demo
 
-lint: $(STAMP)
+lint: _lint_python _lint_browser
+
+_lint_python: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+_lint_browser: $(STAMP)
 	$(BIN)/python -m tests.helpers.typescript --check
 
 types: $(STAMP) ## what follows from the browser's modules: the library's .d.ts files, and what the pages preload
@@ -33,14 +39,21 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(STAMP) lint ## everything: lint, unit tests, real media, real browser
+test: $(STAMP) ## everything: lint, unit tests, real media, real browser, five minutes of soak beside them
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
+	@mkdir -p build
+	@$(MAKE) --no-print-directory --jobs 2 _tests _soak; status=$$?; cat build/soak.log; exit $$status
+
+_tests:
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/benchmarks tests/e2e $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
 	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e # most of these is waiting
 
+_soak: # a join takes some 70 ms of CPU, so this a tenth of a core
+	@exec $(BIN)/python -m tests.soak --minutes 5 --joins $(TEST_JOINS) --output build >build/soak.log 2>&1
+
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
 fuzz: $(STAMP) ## a million hostile inputs for each decoder, some 40 minutes on one core
@@ -52,7 +65,6 @@ binary: $(STAMP) ## dist/aiosfu, one file that runs without Python, and its own 
 	$(BIN)/python -m pytest tests/packaging/binary_e2e.py
 
 soak: $(STAMP) ## an hour of viewers and devices that come and go; MINUTES=5 JOINS=3000 for a short one
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --joins $(JOINS)
 
 clean:

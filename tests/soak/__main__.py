@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -19,12 +20,16 @@ def main() -> int:
     parser.add_argument("--joins", type=int, default=10_000, help="how many viewers come meanwhile (default 10000)")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder for soak.md and soak.png")
     arguments = parser.parse_args()
+    # As by Ctrl-C: what has been begun is ended, the server too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = Plan.of(arguments.minutes, arguments.joins)
     record = uvloop.run(soak(plan))
-    report.write(arguments.output, plan, record)
-    findings = record.findings()
-    sys.stdout.write("\n".join(findings or ["flat"]) + f"; see {arguments.output / 'soak.md'}\n")
-    return 1 if findings else 0
+    page = report.write(arguments.output, plan, record)
+    if record.findings():
+        sys.stdout.write(page.read_text())
+        return 1
+    sys.stdout.write(f"soak: flat over {record.joins:g} joins in {plan.minutes:g} minutes; see {page}\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -27,18 +27,20 @@ _HEAD = """# Soak
 `make soak` lets 10,000 viewers come and go within an hour while three devices restart and lose their sockets
 (`make soak MINUTES=5 JOINS=3000` is the short form), and looks now and then at what is left once nobody watches: it
 must be the same each time. Viewers leave in good order, close the page, lose their socket and resume, or vanish;
-devices are killed, end, or resume on a new socket. ICE, DTLS and SRTP are real. `make test` has a form of
-half a minute.
+devices are killed, end, or resume on a new socket. ICE, DTLS and SRTP are real. `make test`, and so each change, has
+five minutes of it with 400 viewers beside its other tests, and fails where something is not flat (`build/soak.md`).
 
 This file is written by the run. The server runs with tracemalloc on, which takes some of the memory that is seen.
 """
 
 
-def write(folder: Path, plan: Plan, record: Record) -> None:
-    """Write the page, and the plot beside it where it can be drawn."""
+def write(folder: Path, plan: Plan, record: Record) -> Path:
+    """Write the page, and the plot beside it where it can be drawn; return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     has_plot = _plot(folder / "soak.png", record)
-    (folder / "soak.md").write_text(_page(plan, record, has_plot=has_plot))
+    page = folder / "soak.md"
+    page.write_text(_page(plan, record, has_plot=has_plot))
+    return page
 
 
 def _page(plan: Plan, record: Record, *, has_plot: bool) -> str:

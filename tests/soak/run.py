@@ -57,6 +57,8 @@ class Plan:
     """After the first."""
     restart_seconds: float
     """Between two restarts or cuts of one device."""
+    knocks: int = KNOCKS
+    """Connections before all that."""
 
     @classmethod
     def of(cls, minutes: float, joins: int) -> Plan:
@@ -124,11 +126,12 @@ async def soak(plan: Plan, *options: str, seed: int | None = None) -> Record:
         folder = Path(name)
         async with running(folder, *options) as server, running_load(server.url, load_clip(SMALL), seed) as load:
             watch = _Watch(server, load, record)
-            await load.knock(KNOCKS)
+            await load.knock(plan.knocks)
             await load.run(plan.warm_joins, plan.warm_joins / WARM_JOINS_PER_SECOND, min(3.0, plan.restart_seconds))
             # Before the first rest: a snapshot takes memory of its own, which the process keeps.
             await server.answer(f"snapshot {folder / 'first'}")
             await watch.rest()
+            record.held.append(await server.answer("held"))
             await server.answer(f"snapshot {folder / 'first'}")
             for number in range(plan.rests):
                 joins = plan.joins * (number + 1) // plan.rests - plan.joins * number // plan.rests
@@ -136,6 +139,7 @@ async def soak(plan: Plan, *options: str, seed: int | None = None) -> Record:
                 async with watch.sampling(max(MIN_SAMPLE_SECONDS, plan.minutes * 60 / SAMPLES)):
                     await load.run(joins, seconds, plan.restart_seconds)
                 await watch.rest()
+            record.held.append(await server.answer("held"))
             await server.answer(f"snapshot {folder / 'last'}")
             record.growth = await asyncio.to_thread(growth_between, folder / "first", folder / "last")
             record.done = dict(sorted(load.done.items()))
