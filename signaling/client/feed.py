@@ -104,7 +104,9 @@ class ReceivedTrack(MediaStreamTrack):
         recent = [arrival for arrival in self._arrivals if now - arrival <= RATE_WINDOW_SECONDS]
         if len(recent) < 2 or now - recent[-1] > RATE_WINDOW_SECONDS / 2:
             return 0.0
-        return (len(recent) - 1) / (recent[-1] - recent[0])
+        # A loop may count in milliseconds: the first two frames, decoded at once, can have come at the same time.
+        seconds = recent[-1] - recent[0]
+        return (len(recent) - 1) / seconds if seconds > 0 else 0.0
 
     def switch(self, source: MediaStreamTrack | None) -> None:
         """Go on with another source, or wait for one."""

@@ -6,8 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
 
 from signaling.client import Device, SourceError, Viewer, open_source
+from signaling.client.feed import ReceivedTrack
 from signaling.client.testsource import ToneTrack
 from signaling.client.timeline import Timeline
 from tests.helpers.server import running_server, until
@@ -181,3 +185,30 @@ async def test_presence_is_told() -> None:
             await until(lambda: ("cam-1", False) in seen)
         assert seen[:2] == [("cam-1", True), ("cam-2", True)]
         await server.wait_empty()
+
+
+class TwoAtOnce(MediaStreamTrack):
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = [VideoFrame(16, 16), VideoFrame(16, 16)]
+        for number, frame in enumerate(self.left):
+            frame.pts, frame.time_base = number * 3000, media.VIDEO_TIME_BASE
+
+    async def recv(self) -> VideoFrame:
+        if not self.left:
+            raise MediaStreamError
+        return self.left.pop(0)
+
+
+async def test_frames_that_come_at_the_same_time_have_no_rate_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    # uvloop counts in whole milliseconds, so `aiosfu view` met this when it began with two pictures.
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+    track = ReceivedTrack(TwoAtOnce(), id="camera", codec=None, label=None)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(track.recv())
+        tasks.create_task(track.recv())
+    assert track.frames == 2
+    assert track.fps(1000.0) == 0.0
+    track.stop()
