@@ -85,6 +85,17 @@ def test_composes_settings_are_settings(tmp_path: Path) -> None:
     assert (DEPLOY / built["context"] / built["dockerfile"]).is_file()
 
 
+def test_compose_copies_nothing_into_a_read_only_container() -> None:
+    whole = compose()
+    read_only = [service for service in whole["services"].values() if service["read_only"]]
+    assert len(read_only) == 2
+    # What has a file is mounted; a text of compose.yaml is copied, which Docker refuses: the container never starts.
+    kinds = ("configs", "secrets")
+    sources = [whole[kind][name] for service in read_only for kind in kinds for name in service.get(kind, ())]
+    assert sources
+    assert all("file" in source for source in sources)
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     text = (DEPLOY / "aiosfu.service").read_text()
@@ -106,7 +117,8 @@ async def running_coturn(folder: Path) -> AsyncIterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    changed = compose()["configs"]["turn"]["content"].replace("listening-port=3478", f"listening-port={port}")
+    shipped = compose()["services"]["turn"]["environment"]["TURNSERVER_CONF"]
+    changed = shipped.replace("listening-port=3478", f"listening-port={port}")
     assert str(port) in changed
     here = ("listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers", f"pidfile={folder}/pid")
     (folder / "turnserver.conf").write_text("\n".join((changed, *here, f"userdb={folder}/db", "relay-threads=1")))
