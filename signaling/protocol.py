@@ -253,5 +253,7 @@ def _explain(model: type[Inbound], error: ErrorDetails) -> str:
         return f"{where}: expected {error['ctx']['expected']}, got {json_type(error['input'])}"
     if where != field:
         return f"{where}: expected a string, got {json_type(error['input'])}"
+    if error["type"] in {"greater_than_equal", "less_than_equal"}:
+        return f"{field}: expected an integer of at most {MAX_REQUEST_ID_BITS} bits, got a larger one"
     got = "nothing" if error["type"] == "missing" else json_type(error["input"])
     return f"{field}: expected {model.model_fields[field].description}, got {got}"

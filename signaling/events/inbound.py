@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .candidates import check_candidate
-from .codes import MAX_NAMED_DEVICES, MAX_NAMED_TRACKS, Kind, Role
+from .codes import MAX_NAMED_DEVICES, MAX_NAMED_TRACKS, MAX_REQUEST_ID_BITS, Kind, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,10 @@ class Inbound(BaseModel):
 
 
 # Lists fail_fast: an error made of each of 100,000 wrong items takes 0.2 s.
-RoomId = Annotated[int, Field(description="an integer")]
-FeedId = Annotated[int, Field(description="an integer")]
+_LOWEST, _HIGHEST = -(1 << MAX_REQUEST_ID_BITS - 1), (1 << MAX_REQUEST_ID_BITS - 1) - 1
+RoomId = Annotated[int, Field(ge=_LOWEST, le=_HIGHEST, description="an integer")]
+"""Bounded, as an error repeats a room that is not there, and JSON's integers may have thousands of digits."""
+FeedId = Annotated[int, Field(ge=_LOWEST, le=_HIGHEST, description="an integer")]
 Kinds = Annotated[
     tuple[Kind, ...] | None,
     Field(strict=False, min_length=1, max_length=2, fail_fast=True, description='a list of "audio", "video" or both'),
@@ -103,7 +105,7 @@ class StartReceiving(Inbound):
 
     event = "start_receiving"
     sdp: Sdp
-    feed: Annotated[int | None, Field(description="an integer")] = None
+    feed: Annotated[FeedId | None, Field(description="an integer")] = None
 
 
 class StopReceiving(Inbound):
@@ -167,7 +169,7 @@ class Leave(Inbound):
     """Leave one room or, without `room_id`, every room; `left` answers for each."""
 
     event = "leave"
-    room_id: Annotated[int | None, Field(description="an integer")] = None
+    room_id: Annotated[RoomId | None, Field(description="an integer")] = None
 
 
 class Ping(Inbound):
