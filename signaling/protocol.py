@@ -256,4 +256,6 @@ def _explain(model: type[Inbound], error: ErrorDetails) -> str:
     if error["type"] in {"greater_than_equal", "less_than_equal"}:
         return f"{field}: expected an integer of at most {MAX_REQUEST_ID_BITS} bits, got a larger one"
     got = "nothing" if error["type"] == "missing" else json_type(error["input"])
+    if error["type"] == "too_long":
+        got = f"{got} of {len(error['input'])}"
     return f"{field}: expected {model.model_fields[field].description}, got {got}"

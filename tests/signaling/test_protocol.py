@@ -154,6 +154,11 @@ def test_a_malformed_candidate_is_bad_data(data: Any, named: str) -> None:
         (text("join_as_publisher", {"room_id": 1, "inviter": "\ud800"}), ErrorCode.BAD_DATA, "inviter: expected text"),
         (text("start_receiving", {"sdp": "\ud800"}), ErrorCode.BAD_DATA, "sdp: expected"),
         (text("offer_from_device", {"sdp": 5}), ErrorCode.BAD_DATA, "sdp: expected a non-empty string, got an integer"),
+        (
+            text("join_as_subscriber", {"room_id": 1, "feed": 1, "tracks": ["t"] * 65}),
+            ErrorCode.BAD_DATA,
+            "a list of 65",
+        ),
         (text("leave", {"room_id": "all"}), ErrorCode.BAD_DATA, "room_id: expected an integer, got a string"),
         (text("create_room", {}, id=[]), ErrorCode.BAD_DATA, "id: expected a number or a string"),
         (text("create_room", {}, id=10**400), ErrorCode.BAD_DATA, "got an integer of 1329 bits, more than 64"),

@@ -252,6 +252,12 @@ def test_every_flow_has_its_diagram() -> None:
         assert section.count("```mermaid\nsequenceDiagram\n") == 1, section[:40]
 
 
+def test_every_event_is_in_a_flow() -> None:
+    shown = {arrow[4] for diagram in blocks("mermaid") for arrow in ARROW.finditer(diagram)}
+    events = [model.event for model in inbound_models()] + [model.event for model in outbound_models()]
+    assert set(events) <= shown
+
+
 async def test_a_client_that_closes_with_4000_is_gone_at_once() -> None:
     async with running_server(resume_grace=30) as server, ProtocolClient(server.ws_url("WEB", "web")) as watcher:
         for code in (1000, session.GOODBYE):
