@@ -46,6 +46,10 @@ class Census:
         """Return a snapshot of the media sockets."""
         return self._port.statistics()
 
+    def tcp_connections(self) -> int:
+        """Return how many clients' connections for media over TCP are open."""
+        return self._port.tcp_connections
+
     def feed(self, feed: int) -> FeedStatistics | None:
         """Return a snapshot of one feed; None where there is no such."""
         found = self._feeds.get(feed)

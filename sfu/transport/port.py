@@ -85,6 +85,11 @@ class MediaPort:
         """Return a snapshot of the UDP sockets."""
         return tuple(udp.statistics() for udp in self._sockets)
 
+    @property
+    def tcp_connections(self) -> int:
+        """How many connections there are, over all addresses."""
+        return sum(listener.connections for listener in self._listeners)
+
     def register(self, endpoint: Endpoint) -> None:
         """Let connectivity checks that name the endpoint's ufrag reach it, and no longer who had that ufrag before."""
         for ufrag in endpoint.ice.local_ufrags:

@@ -196,6 +196,11 @@ class TcpListener:
         for path in list(self._paths):
             path.detach()
 
+    @property
+    def connections(self) -> int:
+        """How many are open, those that have not proved themselves yet included."""
+        return len(self._paths)
+
     def admit(self, path: TcpPath) -> bool:
         """Note a connection, unless there are too many."""
         if len(self._paths) >= MAX_CONNECTIONS:

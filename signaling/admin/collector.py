@@ -121,8 +121,14 @@ class ServerCollector(Collector):
             ("websocket",): len(self._service.sessions),
             ("http_pending",): len(self._guard),
             ("media_udp",): len(sockets),
+            ("media_tcp",): self._service.engine.census.tcp_connections(),
         }
-        yield _gauge("sockets", "Open sockets; http_pending: TCP connections without a client", counts, ("kind",))
+        yield _gauge(
+            "sockets",
+            "Open sockets; http_pending: TCP connections without a client; media_tcp: media of clients over TCP",
+            counts,
+            ("kind",),
+        )
         closed = {
             ("timed_out",): self._guard.timed_out,
             ("evicted",): self._guard.evicted,

@@ -93,7 +93,10 @@ async def test_it_tells_what_the_device_sent_and_the_viewer_got() -> None:
             first_frame = loop.time() - asked
             for _ in range(20):
                 await receive_each(tracks)
+            _, over_tcp = await asyncio.open_connection("127.0.0.1", server.engine.port)
             found = await scrape(server)
+            over_tcp.close()
+            assert of(found, "aiosfu_sockets", kind="media_tcp") == 1
             assert of(found, "aiosfu_viewers") == 1
             assert of(found, "aiosfu_feeds", state="flowing") == 1
             assert of(found, "aiosfu_participants", role="WEB", presence="online") == 1
