@@ -100,7 +100,7 @@ def _plot(path: Path, record: Record) -> bool:
         for (name, label), colour in zip(lines, ("#1a7f5a", "#b5651d"), strict=False):
             _line(axes, record, name, unit, label, colour)
         axes.set(title=title, ylim=(0, None))
-        axes.legend(loc="lower right", fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=8)
         axes.grid(alpha=0.3)
     for axes in grid[1]:
         axes.set(xlabel="joins")
