@@ -73,7 +73,10 @@ function unplayableMessageOf(codec) {
 const COVERS = {
   asked: (name) => ({ title: "Starting", text: `${name} was asked to start. It may be waiting for a permission over there.` }),
   absent: (name) => ({ title: "Not online", text: `${name} appears here as soon as it is.` }),
-  unanswered: (name) => ({ title: "No answer", text: `${name} is online but has not started.` }),
+  unanswered: (name) => ({
+    title: "No answer",
+    text: `${name} is online but sends nothing: it has not started, or its network lets no media through.`,
+  }),
   idle: () => ({ title: "Connecting", text: "Waiting for the server." }),
   connecting: () => ({ title: "Connecting", text: "Setting up the link to the server." }),
   starting: () => ({ title: "Connected", text: "Waiting for the first picture." }),

@@ -324,7 +324,7 @@ export class AndruavStream extends Emitter {
       for (const number of unavailable) known(number)?.absent("is not online. It is shown once it is there.");
     });
     on(viewer, "uninvited", ({ devices }) => {
-      for (const number of devices) known(number)?.absent("was asked and did not answer. It may still come.");
+      for (const number of devices) known(number)?.absent("was asked and has sent nothing. It may still come.");
     });
     on(viewer, "error", (error) => this.#failed(error));
     const closed = "The room was closed by whoever runs the server.";
