@@ -314,19 +314,10 @@ class Tick:
     """Time has passed: `Rooms.deadline` has come."""
 
 
-ClientRequest = (
-    RoomRequested
-    | JoinRequested
-    | InviteRequested
-    | DevicesRequested
-    | OfferReceived
-    | SubscribeRequested
-    | AnswerReceived
-    | StopReceivingRequested
-    | PauseRequested
-    | UnpublishRequested
-    | LeaveRequested
-)
+_RoomRequest = RoomRequested | JoinRequested | InviteRequested | DevicesRequested | LeaveRequested
+_PublisherRequest = OfferReceived | UnpublishRequested
+_SubscriberRequest = SubscribeRequested | AnswerReceived | StopReceivingRequested | PauseRequested
+ClientRequest = _RoomRequest | _PublisherRequest | _SubscriberRequest
 RoomsEvent = (
     ClientConnected
     | ClientAbsent
