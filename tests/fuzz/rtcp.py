@@ -83,7 +83,10 @@ def _check(packet: RtcpPacket) -> None:
 
 
 def mutate(rng: Random, corpus: list[bytes]) -> bytes:
-    """Change bytes of a client's compound."""
+    """Change bytes of a client's compound; now and then ask for more packets than one may."""
+    if rng.random() < 0.01:
+        entries = int(rng.random() * 400)
+        return b"\x81\xcd" + (2 + entries).to_bytes(2, "big") + bytes(8) + rng.randbytes(4 * entries)
     return mutate_bytes(rng, corpus, TOKENS)
 
 

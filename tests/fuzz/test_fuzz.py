@@ -83,6 +83,22 @@ def test_clients_own_descriptions_are_accepted(name: str) -> None:
             assert ACCEPT[name](path.read_text()), path.name
 
 
+@pytest.mark.parametrize(
+    ("name", "where", "broken"),
+    [
+        ("frames", "signaling.sockets.frames.MAX_CONTROL_PAYLOAD_BYTES", 10**9),
+        ("frames", "signaling.sockets.frames.FrameReader._drop_read", lambda reader: setattr(reader, "_at", 0)),
+        ("offers", "sfu.sdp_checks.MAX_SSRC", 10**30),
+        ("rtcp", "sfu.rtp.rtcp.MAX_NACKED_PACKETS", 10**9),
+        ("tcp", "sfu.transport.tcp.MAX_UNPROVED_FRAMES", 10**9),
+    ],
+)
+def test_a_planted_bug_is_found(name: str, where: str, broken: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a target which no longer reaches the code that it is for is noticed here."""
+    monkeypatch.setattr(where, broken)
+    assert run(TARGETS[name], QUICK_INPUTS, seed=1).failures
+
+
 def test_a_run_reports_what_fails_once_with_an_input_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_input(data: bytes) -> None:
         if data[:1] == b"\0":
