@@ -10,6 +10,7 @@ MINUTES ?= 60
 JOINS ?= 10000
 TEST_JOINS := 400
 MEASURING := tests/e2e/test_lossy.py tests/e2e/test_library_links.py
+BROWSERS := tests/benchmarks/test_quick_browser.py tests/e2e
 
 .PHONY: run test _tests _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
 
@@ -47,8 +48,8 @@ test: $(STAMP) ## everything: lint, unit tests, real media, real browser, five m
 	@$(MAKE) --no-print-directory --jobs 2 _tests _soak; status=$$?; cat build/soak.log; exit $$status
 
 _tests:
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/benchmarks tests/e2e $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/benchmarks --ignore tests/e2e # most of these is waiting
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(BROWSERS) $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(BROWSERS:%=--ignore %) # most of these is waiting
 
 _soak: # a join takes some 70 ms of CPU, so this a tenth of a core
 	@exec $(BIN)/python -m tests.soak --minutes 5 --joins $(TEST_JOINS) --output build >build/soak.log 2>&1

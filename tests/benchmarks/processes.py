@@ -152,6 +152,7 @@ def _command(kind: Kind, network: Network, folder: Path) -> Sequence[str]:
         return (
             *(*own, "serve", "--host", host, "--port", port),
             *("--media-host", host, "--media-port", str(network.media_port)),
+            *("--drain-timeout", "0"),  # the load has gone, but not in good order: a server waits for it, five seconds
         )
     if kind == "stock":
         return (python, "-m", "tests.benchmarks.stock_server", host, port)

@@ -33,6 +33,7 @@ SOURCE: Final = "testsrc=384x216@30"
 """Small, so that coding it is not what is measured."""
 STEADY_PICTURES: Final = 30
 """That come before the server is told to end: a picture is on its way every 33 ms then."""
+QUICK_STEADY_PICTURES: Final = 5
 OPTIONS: Final = ("--drain-timeout", "0.5")
 """Pictures go on while a server drains, so this is in no figure."""
 WAIT_SECONDS = 30.0
@@ -54,10 +55,10 @@ new MutationObserver(look).observe(document, { childList: true, subtree: true })
 
 async def restart(context: Context) -> list[Row]:
     """Measure a device and a viewer in Python, then both as pages in Chromium."""
-    runs = QUICK_RUNS if context.quick else RUNS
+    runs, steady = (QUICK_RUNS, QUICK_STEADY_PICTURES) if context.quick else (RUNS, STEADY_PICTURES)
     return [
-        await _restarts("Python", _PythonClients(), context.network, runs),
-        await _restarts("JavaScript, Chromium", _Pages(), context.network, runs),
+        await _restarts("Python", _PythonClients(), context.network, runs, steady),
+        await _restarts("JavaScript, Chromium", _Pages(), context.network, runs, steady),
     ]
 
 
@@ -124,7 +125,7 @@ class _Pages:
         return [at / 1000 for at in await self._viewer.evaluate("() => pictures")]
 
 
-async def _restarts(library: str, clients: _PythonClients | _Pages, network: Network, runs: int) -> Row:
+async def _restarts(library: str, clients: _PythonClients | _Pages, network: Network, runs: int, steady: int) -> Row:
     gaps: list[float] = []
     away: list[float] = []
     async with contextlib.AsyncExitStack() as stack:
@@ -132,10 +133,10 @@ async def _restarts(library: str, clients: _PythonClients | _Pages, network: Net
         # Ends before the server whose place others have taken does.
         async with clients.watching(network):
             for _ in range(runs):
-                await clients.wait_pictures(STEADY_PICTURES)
+                await clients.wait_pictures(steady)
                 before = len(await clients.read())
                 server, seconds = await _restart(server, network, stack)
-                await clients.wait_pictures(STEADY_PICTURES)
+                await clients.wait_pictures(steady)
                 times = (await clients.read())[before - 1 :]
                 gaps.append(max(later - earlier for earlier, later in pairwise(times)))
                 away.append(seconds)

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.browser import find_chromium
-from tests.helpers.server import assert_no_stray_tasks
-
 from . import report
 from .churn import churn
-from .click import click
 from .clip import MAX_RTP_PAYLOAD_BYTES, SMALL, cut, load_clip
 from .fairness import fairness
-from .freezes import freezes
 from .idle import idle
 from .loss import loss
-from .network import loopback_network
 from .plot import plot
-from .ramp import ramp
-from .restart import restart
-from .scenarios import Context, Row, cost, delay, many, memory, scale, viewers_per_core
+from .scenarios import cost, delay, many, memory, scale, viewers_per_core
 from .scrape import scrape
 from .storm import storm
-from .tiles import tiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-WINDOW_SECONDS = 0.5
+    from .scenarios import Context, Row
+
 EDGE_PACKETS = 30
 """Packets of one viewer that may be under way at a window's two ends on a busy machine."""
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-async def context() -> AsyncIterator[Context]:
-    before = asyncio.all_tasks()
-    yield Context(loopback_network(), load_clip(SMALL), WINDOW_SECONDS, quick=True)
-    await assert_no_stray_tasks(before)
 
 
 def check_counts(rows: list[Row]) -> None:
@@ -133,43 +117,6 @@ async def test_loss(context: Context) -> None:
         assert row["lost_up"] + row["lost_down"] > 0
         assert row["frames_sent"] > 0
     assert sum(row["sink_nacked"] for row in lossy) > 0
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
-async def test_ramp(context: Context) -> None:
-    (row,) = await ramp(context)
-    assert row["kbps_at_end"] > 0
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
-async def test_freezes(context: Context) -> None:
-    control, lossy = await freezes(context)
-    assert control["lost"] == 0
-    for row in (control, lossy):
-        assert row["frames_decoded"] > 0
-        assert 0 <= row["frozen_percent"] <= row["frozen_percent_worst"] <= 100
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
-async def test_click(context: Context) -> None:
-    streaming, waiting = await click(context)
-    for row in (streaming, waiting):
-        assert 0 < row["picture_p50_ms"] <= row["picture_max_ms"]
-        assert row["to_connected_ms"] > 0
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
-async def test_tiles(context: Context) -> None:
-    for row in await tiles(context):
-        assert row["pictures_per_second"] > 5
-        assert 0 < row["script_percent"] < row["main_thread_percent"] < 100
-        assert row["frames_per_second"] > 0
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium; python -m tests.helpers.browser --install")
-async def test_restart(context: Context) -> None:
-    for row in await restart(context):
-        assert 0 < row["start_p50_ms"] < row["gap_p50_ms"] <= row["gap_max_ms"]
 
 
 def test_report(tmp_path: Path) -> None:

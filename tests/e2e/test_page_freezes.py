@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.probes import wait_live
+from tests.e2e.probes import REMEMBER_SMALL, wait_live
 from tests.e2e.test_lossy import DETOUR
 from tests.helpers.lossy_proxy import Link, LossyProxy
 from tests.helpers.server import running_server
@@ -65,6 +65,7 @@ async def detour(server: RunningServer, chromium: Chromium) -> AsyncIterator[tup
 async def test_frozen_lost_and_back_are_each_called_so(browsers: Browsers) -> None:
     async with running_server(media_tcp=False) as server, browsers.chromium() as chromium:
         async with detour(server, chromium) as (device, uplink), detour(server, chromium) as (viewer, downlink):
+            await device.add_init_script(REMEMBER_SMALL)
             await device.goto(f"{server.http_url}/device#name=cam-1")
             await device.click("#online")
             await viewer.goto(f"{server.http_url}/#device=cam-1")

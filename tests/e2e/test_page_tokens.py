@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
 
-from tests.e2e.probes import wait_live
+from tests.e2e.probes import REMEMBER_SMALL, wait_live
 from tests.helpers.server import running_server
 from tests.helpers.tokens import SECRET, token
 
@@ -22,7 +22,9 @@ async def test_a_link_is_enough_and_without_one_the_page_says_what_is_missing(br
         running_server(auth_secret=SECRET, auth_timeout=NEVER_SECONDS, check_tasks=False) as server,
         browsers.chromium() as chromium,
     ):
-        device = await chromium.open(f"{server.http_url}/device#token={token('gate', 'DEVICE')}")
+        device = await chromium.blank()
+        await device.add_init_script(REMEMBER_SMALL)
+        await device.goto(f"{server.http_url}/device#token={token('gate', 'DEVICE')}")
         await device.click("#online")
         viewer = await chromium.open(f"{server.http_url}/#device=gate&token={token('anna')}")
         await wait_live(viewer)
