@@ -239,5 +239,5 @@ def _announced(settings: ServerConfig) -> list[Finding]:
             found.append(ok("announce", f"{text}: {ports} must arrive here from there; `relays` compares it"))
         else:
             advice = "right in a container on that machine; else give the public address, or leave it out on a LAN"
-            found.append(note("announce", f"{text} is a private address, and not this machine's", advice))
+            found.append(note("announce", f"{text} is no public address, and not this machine's", advice))
     return found

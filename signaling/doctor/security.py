@@ -110,7 +110,7 @@ async def check_tokens(subject: Subject) -> Sequence[Finding]:
     if not (settings.auth_secret or settings.auth_secret_file or settings.auth_public_key_file):
         if is_loopback(settings.host) and not settings.trusted_proxy:
             return [*found, ok("tokens", "none: only this machine reaches the server")]
-        advice = f"{flag_name('auth_secret_file')} and `aiosfu token`; see the README"
+        advice = f"{flag_name('auth_secret_file')} and `aiosfu token`; docs/security.md has the rest"
         return [*found, warn("tokens", "auth is off: whoever reaches the server may watch and publish", advice)]
     try:
         ring = KeyRing(settings.auth_secret, settings.auth_secret_file, settings.auth_public_key_file)

@@ -7,7 +7,7 @@ import math
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from signaling.config.model import flag_name
+from signaling.config.model import flag_name, machine_addresses
 from signaling.credentials.keyfiles import KeyFileError
 from signaling.protocol import Role
 
@@ -54,7 +54,7 @@ async def check_stream(subject: Subject) -> Sequence[Finding]:
     except errors.ServerError as error:
         return [_refused(error.code, str(error), has_token=bool(given["device_token"]))]
     except errors.NoFeedError as error:
-        return [fail("stream", f"signalling works, but no picture came: {error}", _media_advice(subject))]
+        return [no_picture(subject, str(error))]
     except errors.ClientError as error:
         return [fail("stream", str(error), "see the findings above; the server's log says more at --log-level info")]
     return _judge(measured)
@@ -83,6 +83,20 @@ def _refused(code: str, text: str, *, has_token: bool) -> Finding:
     if code == "server_full":
         return fail("stream", f"the server takes no more clients: {text}", "raise the limit that it names, or end some")
     return fail("stream", f"the server refuses: {text}", "see the protocol's table of errors")
+
+
+def no_picture(subject: Subject, why: str) -> Finding:
+    """Return what to say when signalling works and media does not arrive."""
+    text = f"signalling works, but no picture came: {why}"
+    announced = subject.settings.announce if subject.is_local else ()
+    if not announced or {*announced} & {*machine_addresses(), "127.0.0.1", "::1"}:
+        return fail("stream", text, _media_advice(subject))
+    # A healthy server behind NAT looks like this to its own machine.
+    advice = (
+        "many routers do not lead a machine to its own public address: try from another network, by `aiosfu doctor "
+        f"--server`; if no picture comes there either, {_media_advice(subject)}"
+    )
+    return warn("stream", f"{text}; clients are told of {', '.join(announced)} only", advice)
 
 
 def _media_advice(subject: Subject) -> str:

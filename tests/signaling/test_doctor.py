@@ -17,7 +17,7 @@ import pytest
 
 from signaling import doctor
 from signaling.config.model import ServerConfig
-from signaling.doctor import network, relays, security, system
+from signaling.doctor import network, relays, security, stream, system
 from signaling.doctor.findings import Finding, Subject
 from signaling.doctor.told import issue_token
 from signaling.protocol import Role
@@ -116,7 +116,7 @@ async def test_nothing_listens() -> None:
 
 async def test_something_else_listens() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await reader.read(4096)  # a request, or the beginning of a TLS handshake
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
         writer.close()
 
@@ -146,6 +146,15 @@ async def test_media_does_not_arrive() -> None:
         missing = only(found, "fail", "stream")
         assert "signalling works, but no picture came" in missing.text
         assert f"UDP {examined.settings.media_port}" in missing.advice
+
+
+def test_behind_nat_a_missing_picture_may_be_the_routers_doing() -> None:
+    missing = stream.no_picture(subject(announce="203.0.113.7"), "no media within 15 s")
+    assert missing.level == "warn"
+    assert "clients are told of 203.0.113.7 only" in missing.text
+    assert "from another network" in missing.advice
+    for sure in (subject(), subject(announce="203.0.113.7,127.0.0.1")):
+        assert stream.no_picture(sure, "no media within 15 s").level == "fail"
 
 
 async def test_the_wrong_secret() -> None:
@@ -284,7 +293,7 @@ async def test_whose_open_files_are_shown() -> None:
         ("127.0.0.1", "fail", "no other machine"),
         ("0.0.0.0", "fail", "no other machine"),  # noqa: S104  read, never bound
         ("224.0.0.1", "fail", "no other machine"),
-        ("10.254.253.252", "note", "a private address"),
+        ("10.254.253.252", "note", "no public address"),
         ("8.8.8.8", "ok", "must arrive here"),
     ],
 )
