@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -90,14 +91,16 @@ class Door:
         try:
             await self._let_in(request, socket)
         except limits.NoPlaceError as error:
-            await _refuse(socket, ConnectionRefused(ErrorCode.SERVER_FULL, str(error)))
+            await _refuse(socket, request, self._proxies, ConnectionRefused(ErrorCode.SERVER_FULL, str(error)))
         except ConnectionRefused as refusal:
-            await _refuse(socket, refusal)
+            await _refuse(socket, request, self._proxies, refusal)
         except FrameError as error:
             await _hang_up(socket, error)
         except Exception as error:  # noqa: BLE001  aiohttp would answer a socket that is not its own any more
             reference = log.bug("connection_failed", error)
-            await _refuse(socket, ConnectionRefused(ErrorCode.INTERNAL, internal_error(reference)))
+            await _refuse(
+                socket, request, self._proxies, ConnectionRefused(ErrorCode.INTERNAL, internal_error(reference))
+            )
         except BaseException:
             socket.abort()  # nobody would look after it
             raise
@@ -212,8 +215,19 @@ def _token_of(role: Role, text: str) -> str:
     return event.token
 
 
-async def _refuse(socket: SignalingSocket, refusal: ConnectionRefused) -> None:
-    log.info("connection_refused", code=refusal.code)
+def _claimed(request: web.Request, trusted: proxies.TrustedProxies) -> dict[str, object]:
+    """Return who somebody says to be, as far as it can be somebody's name, and where from: for the log."""
+    found: dict[str, object] = {"address": proxies.client_of(request, trusted)}
+    with contextlib.suppress(ConnectionRefused):
+        role, client_id, _ = _split_path(request.rel_url.raw_path)
+        found |= {"role": role, "client": client_id}
+    return found
+
+
+async def _refuse(
+    socket: SignalingSocket, request: web.Request, trusted: proxies.TrustedProxies, refusal: ConnectionRefused
+) -> None:
+    log.info("connection_refused", code=refusal.code, **_claimed(request, trusted))
     socket.send_text(protocol.encode(protocol.Error(code=refusal.code, message=refusal.message)))
     socket.close(CLOSE_CODES[refusal.code], refusal.code)
     await socket.wait_closed()

@@ -82,7 +82,7 @@ def _identity(subject: Subject, *, admin: bool = False) -> Identity:
         try:
             role, client_id = tokens.bearer_of(subject.token)
         except UnauthorizedError as error:
-            raise UntoldError(f"the token given is none: {error}") from None
+            raise UntoldError(f"the token given is none: {error}", wants_token=True) from None
         return Identity(role, client_id, subject.token)
     name = _own_name()
     # Whoever may be listening on the way must not learn how to administer the server.

@@ -258,6 +258,8 @@ async def test_what_the_running_server_tells(tmp_path: Path) -> None:
             assert "takes the credentials" in only(found, "ok", "relays").text
             found = await relays.check_relays(from_elsewhere(server, auth_secret=SECRET))
             assert "takes the credentials" in only(found, "ok", "relays").text
+            rubbish = await relays.check_relays(from_elsewhere(server, token="rubbish"))
+            assert "the token given is none" in only(rubbish, "note", "relays").text
             refused = await relays.check_relays(from_elsewhere(server, auth_secret="y" * 32))
             assert "its signature is by no key" in only(refused, "note", "relays").text
         async with running_server(turn_url=(url,), turn_secret="south") as server:
