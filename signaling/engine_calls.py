@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import sfu
 
-from . import effects, protocol
+from . import effects, inputs, protocol
 from .logs import EventLog, internal_error
 from .protocol import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .effects import EngineEffect, RoomsEvent
+    from .effects import EngineEffect
+    from .inputs import RoomsEvent
 
 log = EventLog("signaling.engine_calls")
 
@@ -108,18 +109,18 @@ class EngineCalls:
         match effect:
             case effects.Publish(feed, sdp):
                 publication = await self.engine.publish(feed, sdp)
-                result: RoomsEvent = effects.PublishDone(feed, publication.answer, _tracks(publication.tracks))
+                result: RoomsEvent = inputs.PublishDone(feed, publication.answer, _tracks(publication.tracks))
             case effects.Republish(feed, sdp):
                 publication = await self.engine.republish(feed, sdp)
-                result = effects.RepublishDone(feed, publication.answer, _tracks(publication.tracks))
+                result = inputs.RepublishDone(feed, publication.answer, _tracks(publication.tracks))
             case effects.Subscribe(subscription, feed, tracks):
-                result = effects.SubscribeDone(subscription, await self.engine.subscribe(subscription, feed, tracks))
+                result = inputs.SubscribeDone(subscription, await self.engine.subscribe(subscription, feed, tracks))
             case effects.Accept(subscription, sdp):
                 await self.engine.accept(subscription, sdp)
-                result = effects.AnswerDone(subscription)
+                result = inputs.AnswerDone(subscription)
             case effects.Pause(subscription, kinds, paused):
                 call = self.engine.pause if paused else self.engine.resume
-                result = effects.PauseDone(subscription, await call(subscription, kinds))
+                result = inputs.PauseDone(subscription, await call(subscription, kinds))
             case effects.Unpublish(feed):
                 await self.engine.unpublish(feed)
                 return None
@@ -134,15 +135,15 @@ class EngineCalls:
         self._observer(event)
         match event:
             case sfu.FeedStarted(feed, tracks):
-                self._listener(effects.FeedFlowing(feed, _tracks(tracks)))
+                self._listener(inputs.FeedFlowing(feed, _tracks(tracks)))
             case sfu.FeedEnded(feed):
-                self._listener(effects.FeedLost(feed))
+                self._listener(inputs.FeedLost(feed))
             case sfu.SubscriptionEnded(subscription):
-                self._listener(effects.SubscriptionLost(subscription))
+                self._listener(inputs.SubscriptionLost(subscription))
             case sfu.SubscriptionOffer(subscription, _, offer):
-                self._listener(effects.OfferChanged(subscription, offer))
+                self._listener(inputs.OfferChanged(subscription, offer))
             case sfu.TracksWanted(feed, wanted):
-                self._listener(effects.WantedTracksChanged(feed, wanted))
+                self._listener(inputs.WantedTracksChanged(feed, wanted))
             case sfu.SubscriptionStarted() | sfu.FirstFrameSent():
                 pass  # the media is the news
 
@@ -162,14 +163,14 @@ def _tracks(tracks: Sequence[sfu.TrackInfo]) -> tuple[protocol.Track, ...]:
 def _failed(effect: EngineEffect, code: ErrorCode, message: str) -> RoomsEvent | None:
     match effect:
         case effects.Publish(feed):
-            return effects.PublishFailed(feed, code, message)
+            return inputs.PublishFailed(feed, code, message)
         case effects.Republish(feed):
-            return effects.RepublishFailed(feed, code, message)
+            return inputs.RepublishFailed(feed, code, message)
         case effects.Pause(subscription):
-            return effects.PauseFailed(subscription, code, message)
+            return inputs.PauseFailed(subscription, code, message)
         case effects.Subscribe(subscription):
-            return effects.SubscribeFailed(subscription, code, message)
+            return inputs.SubscribeFailed(subscription, code, message)
         case effects.Accept(subscription):
-            return effects.AnswerFailed(subscription, code, message, final=code is not ErrorCode.BAD_SDP)
+            return inputs.AnswerFailed(subscription, code, message, final=code is not ErrorCode.BAD_SDP)
         case effects.Unpublish() | effects.Unsubscribe():
             return None

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import sfu
 
 from . import protocol
-from .effects import FeedFlowing, Send, Unpublish
+from .effects import Send, Unpublish
+from .inputs import FeedFlowing
 from .logs import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .effects import Client, Effect, RoomsEvent
+    from .effects import Client, Effect
+    from .inputs import RoomsEvent
     from .registry import Registry
     from .state import State
 

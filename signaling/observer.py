@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     import sfu
 
-    from .effects import Effect, RoomsEvent
+    from .effects import Effect
+    from .inputs import RoomsEvent
 
 
 class Observer(Protocol):

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from . import effects, protocol
+from . import inputs, protocol
 from .faults import INTERNAL_ERROR
 from .logs import EventLog
 from .protocol import ErrorCode
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .auth import Grant
-    from .effects import Client, RoomsEvent
+    from .effects import Client
+    from .inputs import RoomsEvent
     from .protocol import EndReason
 
 log = EventLog("signaling.registry")
@@ -242,7 +243,7 @@ class Registry:
         del self.sessions[record.client]
         self._absent[record.client] = None
         log.info("client_absent", role=record.client.role, client=record.client.id, session=record.id)
-        self._listener(effects.ClientAbsent(record.client))
+        self._listener(inputs.ClientAbsent(record.client))
         if len(self._absent) > self._settings.max_sessions:
             self.end(self._records[next(iter(self._absent))], "disconnected")
 
@@ -251,7 +252,7 @@ class Registry:
         if self.forget(record.client, record):
             client = record.client
             log.info("client_gone", role=client.role, client=client.id, session=record.id, reason=reason)
-            self._listener(effects.ClientGone(record.client, reason))
+            self._listener(inputs.ClientGone(record.client, reason))
 
     def forget(self, client: Client, record: Record | None = None) -> bool:
         """Drop what is kept for a client; return whether there was anything. With `record`, only that one."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import effects, protocol
+from . import inputs, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .effects import Client, ClientRequest
+    from .effects import Client
+    from .inputs import ClientRequest
     from .protocol import Kind, RequestId
 
 ALL_KINDS: frozenset[Kind] = frozenset(("audio", "video"))
@@ -25,24 +26,24 @@ def _kinds(event: protocol.PauseReceiving | protocol.ResumeReceiving) -> frozens
 
 
 _REQUESTS: Mapping[type[protocol.Inbound], Callable[[Client, Any, RequestId | None], ClientRequest]] = {
-    protocol.CreateRoom: lambda client, _event, id_: effects.RoomRequested(client, id_),
-    protocol.JoinAsPublisher: lambda client, event, id_: effects.JoinRequested(client, event.room_id, id_),
-    protocol.InviteDevices: lambda client, event, id_: effects.InviteRequested(
+    protocol.CreateRoom: lambda client, _event, id_: inputs.RoomRequested(client, id_),
+    protocol.JoinAsPublisher: lambda client, event, id_: inputs.JoinRequested(client, event.room_id, id_),
+    protocol.InviteDevices: lambda client, event, id_: inputs.InviteRequested(
         client, event.room_id, None if event.devices is None else tuple(map(str, event.devices)), id_, event.standing
     ),
-    protocol.ListDevices: lambda client, _event, id_: effects.DevicesRequested(client, id_),
-    protocol.OfferFromDevice: lambda client, event, id_: effects.OfferReceived(client, event.sdp, id_),
-    protocol.JoinAsSubscriber: lambda client, event, id_: effects.SubscribeRequested(
+    protocol.ListDevices: lambda client, _event, id_: inputs.DevicesRequested(client, id_),
+    protocol.OfferFromDevice: lambda client, event, id_: inputs.OfferReceived(client, event.sdp, id_),
+    protocol.JoinAsSubscriber: lambda client, event, id_: inputs.SubscribeRequested(
         client, event.room_id, event.feed, event.tracks, id_
     ),
-    protocol.StartReceiving: lambda client, event, id_: effects.AnswerReceived(client, event.sdp, event.feed, id_),
-    protocol.StopReceiving: lambda client, event, id_: effects.StopReceivingRequested(client, event.feed, id_),
-    protocol.PauseReceiving: lambda client, event, id_: effects.PauseRequested(
+    protocol.StartReceiving: lambda client, event, id_: inputs.AnswerReceived(client, event.sdp, event.feed, id_),
+    protocol.StopReceiving: lambda client, event, id_: inputs.StopReceivingRequested(client, event.feed, id_),
+    protocol.PauseReceiving: lambda client, event, id_: inputs.PauseRequested(
         client, event.feed, _kinds(event), paused=True, request_id=id_
     ),
-    protocol.ResumeReceiving: lambda client, event, id_: effects.PauseRequested(
+    protocol.ResumeReceiving: lambda client, event, id_: inputs.PauseRequested(
         client, event.feed, _kinds(event), paused=False, request_id=id_
     ),
-    protocol.Unpublish: lambda client, _event, id_: effects.UnpublishRequested(client, id_),
-    protocol.Leave: lambda client, event, id_: effects.LeaveRequested(client, event.room_id, id_),
+    protocol.Unpublish: lambda client, _event, id_: inputs.UnpublishRequested(client, id_),
+    protocol.Leave: lambda client, event, id_: inputs.LeaveRequested(client, event.room_id, id_),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from . import effects, protocol
+from . import effects, inputs, protocol
 from .state import AbsenceEnds, InvitationExpires, RoomEnds, State
 from .transitions import administration, ending, membership, presence, publishing, subscribing
 from .transitions.turn import RefusedError, RoomLimits, Turn
@@ -19,45 +19,46 @@ from .transitions.turn import RefusedError, RoomLimits, Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .effects import Client, ClientRequest, Effect, RoomsEvent
+    from .effects import Client, Effect
+    from .inputs import ClientRequest, RoomsEvent
 
 __all__ = ["RoomLimits", "Rooms"]
 
 _TRANSITIONS: Mapping[type, Callable[[Turn, Any], None]] = {
-    effects.ClientConnected: membership.connected,
-    effects.ClientAbsent: membership.absent,
-    effects.ClientResumed: membership.resumed,
-    effects.ClientGone: membership.gone,
-    effects.RoomRequested: membership.create_room,
-    effects.JoinRequested: membership.join,
-    effects.InviteRequested: presence.invite,
-    effects.DevicesRequested: presence.list_devices,
-    effects.LeaveRequested: membership.leave,
-    effects.ServerDraining: membership.draining,
-    effects.ServerStopping: membership.stopping,
-    effects.RoomCloseOrdered: administration.end_room,
-    effects.PublicationStopOrdered: administration.stop_publication,
-    effects.OfferReceived: publishing.offer,
-    effects.PublishDone: publishing.publish_done,
-    effects.PublishFailed: publishing.publish_failed,
-    effects.RepublishDone: publishing.republish_done,
-    effects.RepublishFailed: publishing.republish_failed,
-    effects.WantedTracksChanged: publishing.wanted,
-    effects.FeedFlowing: publishing.flowing,
-    effects.FeedLost: publishing.feed_lost,
-    effects.UnpublishRequested: publishing.unpublish,
-    effects.SubscribeRequested: subscribing.subscribe,
-    effects.SubscribeDone: subscribing.subscribe_done,
-    effects.SubscribeFailed: subscribing.subscribe_failed,
-    effects.AnswerReceived: subscribing.answer,
-    effects.AnswerDone: subscribing.answer_done,
-    effects.AnswerFailed: subscribing.answer_failed,
-    effects.OfferChanged: subscribing.offer_changed,
-    effects.StopReceivingRequested: subscribing.stop,
-    effects.PauseRequested: subscribing.pause,
-    effects.PauseDone: subscribing.pause_done,
-    effects.PauseFailed: subscribing.pause_failed,
-    effects.SubscriptionLost: subscribing.subscription_lost,
+    inputs.ClientConnected: membership.connected,
+    inputs.ClientAbsent: membership.absent,
+    inputs.ClientResumed: membership.resumed,
+    inputs.ClientGone: membership.gone,
+    inputs.RoomRequested: membership.create_room,
+    inputs.JoinRequested: membership.join,
+    inputs.InviteRequested: presence.invite,
+    inputs.DevicesRequested: presence.list_devices,
+    inputs.LeaveRequested: membership.leave,
+    inputs.ServerDraining: membership.draining,
+    inputs.ServerStopping: membership.stopping,
+    inputs.RoomCloseOrdered: administration.end_room,
+    inputs.PublicationStopOrdered: administration.stop_publication,
+    inputs.OfferReceived: publishing.offer,
+    inputs.PublishDone: publishing.publish_done,
+    inputs.PublishFailed: publishing.publish_failed,
+    inputs.RepublishDone: publishing.republish_done,
+    inputs.RepublishFailed: publishing.republish_failed,
+    inputs.WantedTracksChanged: publishing.wanted,
+    inputs.FeedFlowing: publishing.flowing,
+    inputs.FeedLost: publishing.feed_lost,
+    inputs.UnpublishRequested: publishing.unpublish,
+    inputs.SubscribeRequested: subscribing.subscribe,
+    inputs.SubscribeDone: subscribing.subscribe_done,
+    inputs.SubscribeFailed: subscribing.subscribe_failed,
+    inputs.AnswerReceived: subscribing.answer,
+    inputs.AnswerDone: subscribing.answer_done,
+    inputs.AnswerFailed: subscribing.answer_failed,
+    inputs.OfferChanged: subscribing.offer_changed,
+    inputs.StopReceivingRequested: subscribing.stop,
+    inputs.PauseRequested: subscribing.pause,
+    inputs.PauseDone: subscribing.pause_done,
+    inputs.PauseFailed: subscribing.pause_failed,
+    inputs.SubscriptionLost: subscribing.subscription_lost,
 }
 
 _EXPIRIES: Mapping[type, Callable[[Turn, Any], None]] = {
@@ -71,21 +72,21 @@ MAX_TIMERS_PER_TICK = 100
 out, every WEB is told of each: what it is told must find the time to leave before its outbox is full."""
 
 _WIRE_NAMES: Mapping[type, str] = {
-    effects.RoomRequested: protocol.CreateRoom.event,
-    effects.JoinRequested: protocol.JoinAsPublisher.event,
-    effects.InviteRequested: protocol.InviteDevices.event,
-    effects.DevicesRequested: protocol.ListDevices.event,
-    effects.OfferReceived: protocol.OfferFromDevice.event,
-    effects.SubscribeRequested: protocol.JoinAsSubscriber.event,
-    effects.AnswerReceived: protocol.StartReceiving.event,
-    effects.StopReceivingRequested: protocol.StopReceiving.event,
-    effects.UnpublishRequested: protocol.Unpublish.event,
-    effects.LeaveRequested: protocol.Leave.event,
+    inputs.RoomRequested: protocol.CreateRoom.event,
+    inputs.JoinRequested: protocol.JoinAsPublisher.event,
+    inputs.InviteRequested: protocol.InviteDevices.event,
+    inputs.DevicesRequested: protocol.ListDevices.event,
+    inputs.OfferReceived: protocol.OfferFromDevice.event,
+    inputs.SubscribeRequested: protocol.JoinAsSubscriber.event,
+    inputs.AnswerReceived: protocol.StartReceiving.event,
+    inputs.StopReceivingRequested: protocol.StopReceiving.event,
+    inputs.UnpublishRequested: protocol.Unpublish.event,
+    inputs.LeaveRequested: protocol.Leave.event,
 }
 
 
 def _wire_name(request: ClientRequest) -> str:
-    if isinstance(request, effects.PauseRequested):
+    if isinstance(request, inputs.PauseRequested):
         return (protocol.PauseReceiving if request.paused else protocol.ResumeReceiving).event
     return _WIRE_NAMES[type(request)]
 
@@ -116,7 +117,7 @@ class Rooms:
 
     def handle(self, event: RoomsEvent, now: float) -> list[Effect]:
         """Take one event at `now`, in seconds; return its effects in the order in which they are to be carried out."""
-        if isinstance(event, effects.Tick):
+        if isinstance(event, inputs.Tick):
             return self._tick(now)
         turn = Turn(self.state, self._limits, self._allocate_id, now)
         try:

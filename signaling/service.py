@@ -11,7 +11,7 @@ import secrets
 from collections import deque
 from typing import TYPE_CHECKING
 
-from . import effects, protocol
+from . import effects, inputs, protocol
 from .drain import Drain
 from .engine_calls import EngineCalls
 from .faults import INTERNAL_ERROR
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import sfu
 
     from .auth import Grant
-    from .effects import Client, Effect, RoomsEvent
+    from .effects import Client, Effect
+    from .inputs import RoomsEvent
     from .observer import Observer
     from .protocol import RequestId
     from .registry import RegistrySettings, ResumeRequest, Session
@@ -110,7 +111,7 @@ class Service:
         limit = seconds if self._drain.is_watched else 0.0
         self._drain.begin()
         log.info("draining", seconds=limit, clients=len(self.sessions), streams=self._drain.streams)
-        self._take_news(effects.ServerDraining(limit))
+        self._take_news(inputs.ServerDraining(limit))
         if not await self._drain.wait(limit):
             log.info("drain_timed_out", seconds=limit, streams=self._drain.streams)
 
@@ -118,7 +119,7 @@ class Service:
         """Tell every client, close every socket, stop the engine; leave no task behind. Idempotent."""
         self._drain.begin()
         self.registry.stopping = True
-        self._take_news(effects.ServerStopping())
+        self._take_news(inputs.ServerStopping())
         sessions = list(self.sessions.values())
         for session in sessions:
             session.stop(GOING_AWAY, "the server stops", flush=True)
@@ -154,11 +155,11 @@ class Service:
         )
         greeting = [protocol.encode(welcome)]
         if resumed:
-            self._take_news(effects.ClientResumed(client, session.grant.serves))
+            self._take_news(inputs.ClientResumed(client, session.grant.serves))
             greeting.append(protocol.encode(self._what_it_has(record)))
         session.open(record.outbox, greeting)
         if not resumed:
-            self._take_news(effects.ClientConnected(client, session.grant.serves))
+            self._take_news(inputs.ClientConnected(client, session.grant.serves))
         log.info("client_connected", role=client.role, client=client.id, session=record.id, resumed=resumed)
 
     def _what_it_has(self, record: Record) -> protocol.Resumed:
@@ -181,13 +182,13 @@ class Service:
     def close_room(self, room: int) -> bool:
         """End a room for everybody in it, as its operator; return whether there was one."""
         found = room in self.rooms.state.rooms
-        self._take_news(effects.RoomCloseOrdered(room))
+        self._take_news(inputs.RoomCloseOrdered(room))
         return found
 
     def stop_publication(self, feed: int) -> bool:
         """End a publication, as the operator; return whether there was one."""
         found = feed in self.rooms.state.feeds
-        self._take_news(effects.PublicationStopOrdered(feed))
+        self._take_news(inputs.PublicationStopOrdered(feed))
         return found
 
     def disconnect(self, client: Client) -> bool:
@@ -318,7 +319,7 @@ class Service:
 
     def _tick(self) -> None:
         self._timer = None
-        self._take_news(effects.Tick())
+        self._take_news(inputs.Tick())
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -16,14 +16,15 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 import sfu
-from signaling.effects import FeedFlowing
+from signaling.inputs import FeedFlowing
 
 from .collector import ServerCollector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signaling.effects import Effect, RoomsEvent
+    from signaling.effects import Effect
+    from signaling.inputs import RoomsEvent
     from signaling.service import Service
     from signaling.sockets.listener import ConnectionGuard
 

@@ -12,7 +12,7 @@ from .membership import depart
 from .publishing import end_feed, withdraw
 
 if TYPE_CHECKING:
-    from signaling.effects import PublicationStopOrdered, RoomCloseOrdered
+    from signaling.inputs import PublicationStopOrdered, RoomCloseOrdered
 
     from .turn import Turn
 

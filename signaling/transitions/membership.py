@@ -17,8 +17,8 @@ from .subscribing import drop_subscription
 from .turn import RefusedError, not_in_room
 
 if TYPE_CHECKING:
-    from signaling.effects import (
-        Client,
+    from signaling.effects import Client
+    from signaling.inputs import (
         ClientAbsent,
         ClientConnected,
         ClientGone,

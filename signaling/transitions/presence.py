@@ -14,7 +14,7 @@ from .announcing import announce
 from .turn import RefusedError, not_in_room
 
 if TYPE_CHECKING:
-    from signaling.effects import DevicesRequested, InviteRequested
+    from signaling.inputs import DevicesRequested, InviteRequested
     from signaling.state import Participant, Room
 
     from .turn import Turn

@@ -15,7 +15,7 @@ from .subscribing import drop_subscription, fail_open_requests, forget_subscript
 from .turn import RefusedError, not_in_room
 
 if TYPE_CHECKING:
-    from signaling.effects import (
+    from signaling.inputs import (
         FeedFlowing,
         FeedLost,
         OfferReceived,

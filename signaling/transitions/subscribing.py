@@ -12,7 +12,7 @@ from signaling.state import FeedState, Subscription, SubscriptionState
 from .turn import RefusedError, not_in_room
 
 if TYPE_CHECKING:
-    from signaling.effects import (
+    from signaling.inputs import (
         AnswerDone,
         AnswerFailed,
         AnswerReceived,

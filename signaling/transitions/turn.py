@@ -12,7 +12,8 @@ from signaling.state import InvitationExpires, RoomEnds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from signaling.effects import Client, ClientRequest, Effect
+    from signaling.effects import Client, Effect
+    from signaling.inputs import ClientRequest
     from signaling.protocol import Outbound, RequestId
     from signaling.state import Participant, Room, State
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from signaling import effects, protocol
+from signaling import effects, inputs, protocol
 from signaling.effects import Client
 from signaling.protocol import ErrorCode, Role
 from signaling.state import FeedState, SubscriptionState
@@ -13,7 +13,8 @@ from signaling.state import FeedState, SubscriptionState
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from signaling.effects import Effect, RoomsEvent
+    from signaling.effects import Effect
+    from signaling.inputs import RoomsEvent
     from signaling.state import State
 
 
@@ -47,7 +48,7 @@ class Beliefs:
             case effects.Send(client, news):
                 self._told(client, news)
                 self._told_of_devices(client, news)
-                leaves_one = isinstance(event, effects.LeaveRequested) and event.room is not None
+                leaves_one = isinstance(event, inputs.LeaveRequested) and event.room is not None
                 if leaves_one and isinstance(news, protocol.Left) and client.role is Role.DEVICE:
                     # It is not told of every room that it serves, nor of each that ends: it cannot know.
                     self.publishes[client] = _is_answered(state, client)
@@ -56,10 +57,10 @@ class Beliefs:
                 if refused is not None and code is not ErrorCode.BAD_SDP:
                     self.watches[client].discard(refused)
             case effects.Subscribe():
-                assert isinstance(event, effects.SubscribeRequested)
+                assert isinstance(event, inputs.SubscribeRequested)
                 self._subscribing[event.client, event.feed] = event.room
             case effects.Accept(number):
-                assert isinstance(event, effects.AnswerReceived)
+                assert isinstance(event, inputs.AnswerReceived)
                 subscription = state.subscriptions[number]
                 self._answering[event.request_id] = (subscription.room, subscription.feed)
             case _:

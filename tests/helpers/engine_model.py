@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signaling import effects, protocol
+from signaling import effects, inputs, protocol
 from signaling.protocol import ErrorCode
 
 if TYPE_CHECKING:
-    from signaling.effects import EngineEffect, RoomsEvent
+    from signaling.effects import EngineEffect
+    from signaling.inputs import RoomsEvent
 
 
 class EngineModel:
@@ -33,14 +34,14 @@ class EngineModel:
         match effect:
             case effects.Publish(feed) if works:
                 self.feeds.add(feed)
-                result = effects.PublishDone(feed, "v=0", ())
+                result = inputs.PublishDone(feed, "v=0", ())
             case effects.Publish(feed):
-                result = effects.PublishFailed(feed, ErrorCode.BAD_SDP, "m")
+                result = inputs.PublishFailed(feed, ErrorCode.BAD_SDP, "m")
             case effects.Republish(feed) if works and feed in self.feeds:
                 track = protocol.Track(id=str(final), kind="video", codec="VP8", label="v")
-                result = effects.RepublishDone(feed, "v=0", (track,))
+                result = inputs.RepublishDone(feed, "v=0", (track,))
             case effects.Republish(feed):
-                result = effects.RepublishFailed(feed, ErrorCode.BAD_SDP, "m")
+                result = inputs.RepublishFailed(feed, ErrorCode.BAD_SDP, "m")
             case effects.Unpublish(feed):
                 self.end_feed(feed)
             case _:
@@ -52,19 +53,19 @@ class EngineModel:
         match effect:
             case effects.Subscribe(number, feed) if works and feed in self.feeds:
                 self.subscriptions[number] = feed
-                result = effects.SubscribeDone(number, "v=0")
+                result = inputs.SubscribeDone(number, "v=0")
             case effects.Subscribe(number):
-                result = effects.SubscribeFailed(number, ErrorCode.FEED_NOT_FOUND, "m")
+                result = inputs.SubscribeFailed(number, ErrorCode.FEED_NOT_FOUND, "m")
             case effects.Accept(number) if works and number in self.subscriptions:
-                result = effects.AnswerDone(number)
+                result = inputs.AnswerDone(number)
             case effects.Accept(number):
                 final = final or number not in self.subscriptions
                 code = ErrorCode.BAD_STATE if final else ErrorCode.BAD_SDP
-                result = effects.AnswerFailed(number, code, "m", final=final)
+                result = inputs.AnswerFailed(number, code, "m", final=final)
             case effects.Pause(number, _, paused) if works and number in self.subscriptions:
-                result = effects.PauseDone(number, ("audio",) if paused else ())
+                result = inputs.PauseDone(number, ("audio",) if paused else ())
             case effects.Pause(number):
-                result = effects.PauseFailed(number, ErrorCode.BAD_STATE, "m")
+                result = inputs.PauseFailed(number, ErrorCode.BAD_STATE, "m")
             case effects.Unsubscribe(number):
                 self.subscriptions.pop(number, None)
         return result

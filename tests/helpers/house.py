@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from signaling import effects, protocol
+from signaling import effects, inputs, protocol
 from signaling.effects import Client, Fail, Send
 from signaling.protocol import Role, Track
 from signaling.rooms import RoomLimits, Rooms
 
 if TYPE_CHECKING:
-    from signaling.effects import Effect, RoomsEvent
+    from signaling.effects import Effect
+    from signaling.inputs import RoomsEvent
 
 ALICE = Client(Role.WEB, "alice")
 BOB = Client(Role.WEB, "bob")
@@ -42,16 +43,16 @@ class House:
         found: list[Effect] = []
         while (due := self.rooms.deadline()) is not None and due <= end:
             self.now = max(self.now, due)
-            found += self(effects.Tick())
+            found += self(inputs.Tick())
         self.now = end
         return found
 
     def connect(self, *clients: Client) -> None:
         for client in clients:
-            assert self(effects.ClientConnected(client)) == []
+            assert self(inputs.ClientConnected(client)) == []
 
     def open_room(self, creator: Client = ALICE) -> int:
-        (reply,) = self(effects.RoomRequested(creator))
+        (reply,) = self(inputs.RoomRequested(creator))
         assert isinstance(reply, Send)
         assert isinstance(reply.event, protocol.RoomCreated)
         return reply.event.room_id
@@ -60,22 +61,22 @@ class House:
         """Return a room opened by the first of the members and joined by all."""
         room = self.open_room(members[0])
         for member in members:
-            self(effects.JoinRequested(member, room))
+            self(inputs.JoinRequested(member, room))
         return room
 
     def publish(self, client: Client = CAM, *, flowing: bool = True) -> int:
-        (effect,) = self(effects.OfferReceived(client, "offer", "q"))
+        (effect,) = self(inputs.OfferReceived(client, "offer", "q"))
         assert isinstance(effect, effects.Publish)
-        answer = self(effects.PublishDone(effect.feed, "answer", TRACKS))
+        answer = self(inputs.PublishDone(effect.feed, "answer", TRACKS))
         assert answer == [Send(client, protocol.AnswerToClient(sdp="answer"), "q")]
         if flowing:
-            self(effects.FeedFlowing(effect.feed, TRACKS))
+            self(inputs.FeedFlowing(effect.feed, TRACKS))
         return effect.feed
 
     def subscribe(self, client: Client, room: int, feed: int) -> int:
-        (effect,) = self(effects.SubscribeRequested(client, room, feed))
+        (effect,) = self(inputs.SubscribeRequested(client, room, feed))
         assert isinstance(effect, effects.Subscribe)
-        offer = self(effects.SubscribeDone(effect.subscription, "offer"))
+        offer = self(inputs.SubscribeDone(effect.subscription, "offer"))
         assert offer == [Send(client, protocol.OfferToSubscriber(sdp="offer", feed=feed))]
         return effect.subscription
 
@@ -85,8 +86,8 @@ class House:
         room = self.joined_room(ALICE, CAM)
         feed = self.publish()
         number = self.subscribe(ALICE, room, feed)
-        self(effects.AnswerReceived(ALICE, "answer"))
-        self(effects.AnswerDone(number))
+        self(inputs.AnswerReceived(ALICE, "answer"))
+        self(inputs.AnswerDone(number))
         return room, feed, number
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from signaling import effects, protocol
+from signaling import effects, inputs, protocol
 from signaling.effects import Send
 from signaling.protocol import ErrorCode
 from tests.helpers.house import ALICE, BOB, CAM, CAM2, House, only_failure
@@ -31,22 +31,22 @@ def draining(client: effects.Client, seconds: float) -> Send:
 def test_everybody_is_told_also_who_comes_later_with_the_time_that_is_left() -> None:
     house = House()
     house.watching()
-    assert house(effects.ServerDraining(5)) == [draining(ALICE, 5), draining(CAM, 5)]
+    assert house(inputs.ServerDraining(5)) == [draining(ALICE, 5), draining(CAM, 5)]
     house.now += 2
-    assert house(effects.ClientConnected(CAM2)) == [draining(CAM2, 3)]
+    assert house(inputs.ClientConnected(CAM2)) == [draining(CAM2, 3)]
     house.now += 60
-    assert house(effects.ClientConnected(BOB)) == [draining(BOB, 0)]
+    assert house(inputs.ClientConnected(BOB)) == [draining(BOB, 0)]
 
 
 def test_no_room_opens_any_more_and_those_there_are_go_on() -> None:
     house = House()
     room, feed, _ = house.watching()
     house.connect(BOB)
-    house(effects.ServerDraining(5))
-    failure = only_failure(house(effects.RoomRequested(BOB, "q")))
+    house(inputs.ServerDraining(5))
+    failure = only_failure(house(inputs.RoomRequested(BOB, "q")))
     assert (failure.client, failure.code, failure.request_id) == (BOB, ErrorCode.BAD_STATE, "q")
     assert "about to end" in failure.message
-    house(effects.JoinRequested(BOB, room))
+    house(inputs.JoinRequested(BOB, room))
     house.subscribe(BOB, room, feed)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from aiohttp import ClientSession
 
-from signaling import effects, faults, protocol, rooms, session
+from signaling import effects, faults, inputs, protocol, rooms, session
 from signaling.events.schema import protocol_schema
 from signaling.faults import INTERNAL_ERROR
 from signaling.logs import event_counts
@@ -143,7 +143,7 @@ def test_a_bug_at_one_timer_loses_nothing_of_what_is_due_at_the_others(monkeypat
     house = House()
     house.connect(ALICE, BOB, CAM)
     for client in (ALICE, BOB, CAM):
-        house(effects.ClientAbsent(client))
+        house(inputs.ClientAbsent(client))
     expire = rooms._EXPIRIES[AbsenceEnds]
 
     def failing(turn: Any, key: AbsenceEnds) -> None:
@@ -203,7 +203,7 @@ async def test_news_that_fail_end_nobody(
         await other.expect("welcome")
         with monkeypatch.context() as patch:
             patch.setattr(server.service.rooms, "handle", fail)
-            Service._take_news(server.service, effects.Tick())
+            Service._take_news(server.service, inputs.Tick())
         await other.send("create_room")
         await other.expect("room_created")
     (record,) = bugs(caplog)

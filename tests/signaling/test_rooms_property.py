@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from signaling import effects, protocol
+from signaling import effects, inputs, protocol
 from signaling.effects import Client, Fail, Send
 from signaling.protocol import Role
 from signaling.rooms import RoomLimits, Rooms
@@ -21,7 +21,7 @@ from tests.helpers.engine_model import EngineModel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from signaling.effects import RoomsEvent
+    from signaling.inputs import RoomsEvent
 
 WEBS = [Client(Role.WEB, name) for name in "ab"]
 CLIENTS = WEBS + [Client(Role.DEVICE, name) for name in "xyz"]
@@ -56,7 +56,7 @@ class RoomsMachine(RuleBasedStateMachine):
         self.is_stopping = False
 
     def run(self, event: RoomsEvent) -> None:
-        going = event.client if isinstance(event, effects.ClientGone) else None
+        going = event.client if isinstance(event, inputs.ClientGone) else None
         for effect in self.rooms.handle(event, self.now):
             if isinstance(effect, (Send, Fail)):
                 assert effect.client != going, "a client that is gone is told something"
@@ -124,17 +124,17 @@ class RoomsMachine(RuleBasedStateMachine):
         self.connect(who)
         self.create(who)
         room = max(self.rooms.state.rooms, default=0)
-        self.run(effects.JoinRequested(who, room))
-        self.run(effects.InviteRequested(who, room, standing=pick % 3 == 0))
+        self.run(inputs.JoinRequested(who, room))
+        self.run(inputs.InviteRequested(who, room, standing=pick % 3 == 0))
         for feed in list(self.rooms.state.feeds):
-            self.run(effects.SubscribeRequested(who, room, feed))
+            self.run(inputs.SubscribeRequested(who, room, feed))
         if pick % 2:
             self.engine_works()
         self.leave(leaver, pick)
 
     def everything_flows(self) -> None:
         for feed in sorted(self.engine.feeds):
-            self.run(effects.FeedFlowing(feed, ()))
+            self.run(inputs.FeedFlowing(feed, ()))
 
     @rule()
     def engine_works(self) -> None:
@@ -151,11 +151,11 @@ class RoomsMachine(RuleBasedStateMachine):
             self.heard[who] = set()
             if who.role is Role.WEB:
                 self.online[who] = {other.id for other in self.heard if other.role is Role.DEVICE}
-            self.run(effects.ClientConnected(who))
+            self.run(inputs.ClientConnected(who))
 
     @rule(who=client)
     def vanish(self, who: Client) -> None:
-        self.run(effects.ClientGone(who))
+        self.run(inputs.ClientGone(who))
         self.beliefs.forget(who)
         self.heard.pop(who, None)
         self.absent.pop(who, None)
@@ -164,14 +164,14 @@ class RoomsMachine(RuleBasedStateMachine):
     def lose_socket(self, who: Client) -> None:
         if who in self.heard and who not in self.absent:
             self.absent[who] = self.now
-            self.run(effects.ClientAbsent(who))
+            self.run(inputs.ClientAbsent(who))
 
     @rule(who=client)
     def come_back(self, who: Client) -> None:
         """Resume, within the grace period or from one living socket to another."""
         if who in self.heard:
             self.absent.pop(who, None)
-            self.run(effects.ClientResumed(who))
+            self.run(inputs.ClientResumed(who))
             found = self.rooms.snapshot(who)
             assert {(room, feed) for room, feeds in found.rooms.items() for feed in feeds} == self.heard[who]
 
@@ -180,17 +180,17 @@ class RoomsMachine(RuleBasedStateMachine):
         end = self.now + seconds
         while (due := self.rooms.deadline()) is not None and due <= end:
             self.now = max(self.now, due)
-            self.run(effects.Tick())
+            self.run(inputs.Tick())
         self.now = end
 
-    def ask(self, event: effects.ClientRequest) -> None:
+    def ask(self, event: inputs.ClientRequest) -> None:
         if event.client in self.heard and event.client not in self.absent:
             self.run(event)
 
     @rule(who=client)
     def create(self, who: Client) -> None:
         if who.role is Role.WEB:
-            self.ask(effects.RoomRequested(who))
+            self.ask(inputs.RoomRequested(who))
 
     def some_room(self, pick: int) -> int:
         rooms = list(self.rooms.state.rooms)
@@ -202,48 +202,48 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @rule(who=client, pick=SMALL)
     def join(self, who: Client, pick: int) -> None:
-        self.ask(effects.JoinRequested(who, self.some_room(pick)))
+        self.ask(inputs.JoinRequested(who, self.some_room(pick)))
 
     @rule(who=client, pick=SMALL, named=st.none() | st.just(("x", "nobody")), standing=st.booleans())
     def invite(self, who: Client, pick: int, named: tuple[str, ...] | None, standing: bool) -> None:  # noqa: FBT001
         if who.role is Role.WEB:
-            self.ask(effects.InviteRequested(who, self.some_room(pick), named, None, standing))
+            self.ask(inputs.InviteRequested(who, self.some_room(pick), named, None, standing))
 
     @rule(who=st.sampled_from(WEBS), pick=SMALL, paused=st.booleans())
     def pause(self, who: Client, pick: int, paused: bool) -> None:  # noqa: FBT001  hypothesis calls it
-        self.ask(effects.PauseRequested(who, self.some_feed(pick), frozenset(("audio",)), paused))
+        self.ask(inputs.PauseRequested(who, self.some_feed(pick), frozenset(("audio",)), paused))
 
     @rule(who=st.sampled_from(WEBS), pick=SMALL)
     def stop_receiving(self, who: Client, pick: int) -> None:
-        self.ask(effects.StopReceivingRequested(who, self.some_feed(pick)))
+        self.ask(inputs.StopReceivingRequested(who, self.some_feed(pick)))
 
     @rule(who=client)
     def offer(self, who: Client) -> None:
-        self.ask(effects.OfferReceived(who, "v=0"))
+        self.ask(inputs.OfferReceived(who, "v=0"))
 
     @rule(who=client, pick=SMALL, other=SMALL)
     def subscribe(self, who: Client, pick: int, other: int) -> None:
         if who.role is Role.WEB:
-            self.ask(effects.SubscribeRequested(who, self.some_room(pick), self.some_feed(other)))
+            self.ask(inputs.SubscribeRequested(who, self.some_room(pick), self.some_feed(other)))
 
     @rule(who=client, pick=st.none() | SMALL)
     def answer(self, who: Client, pick: int | None) -> None:
         feed = None if pick is None else self.some_feed(pick)
-        self.ask(effects.AnswerReceived(who, "v=0", feed, next(self.request_ids)))
+        self.ask(inputs.AnswerReceived(who, "v=0", feed, next(self.request_ids)))
 
     @rule(who=client)
     def unpublish(self, who: Client) -> None:
-        self.ask(effects.UnpublishRequested(who))
+        self.ask(inputs.UnpublishRequested(who))
 
     @rule(who=client, pick=st.none() | SMALL)
     def leave(self, who: Client, pick: int | None) -> None:
-        self.ask(effects.LeaveRequested(who, None if pick is None else self.some_room(pick)))
+        self.ask(inputs.LeaveRequested(who, None if pick is None else self.some_room(pick)))
 
     @rule(who=st.sampled_from(WEBS))
     def list_devices(self, who: Client) -> None:
         if who not in self.heard or who in self.absent:
             return
-        (reply,) = self.rooms.handle(effects.DevicesRequested(who), self.now)
+        (reply,) = self.rooms.handle(inputs.DevicesRequested(who), self.now)
         assert isinstance(reply, Send)
         assert isinstance(reply.event, protocol.Devices)
         assert {found.device for found in reply.event.devices} == self.online[who]
@@ -259,13 +259,13 @@ class RoomsMachine(RuleBasedStateMachine):
     @rule(pick=SMALL)
     def close_room(self, pick: int) -> None:
         room = self.some_room(pick)
-        self.run(effects.RoomCloseOrdered(room))
+        self.run(inputs.RoomCloseOrdered(room))
         assert room not in self.rooms.state.rooms
 
     @rule(pick=SMALL)
     def stop_publication(self, pick: int) -> None:
         feed = self.some_feed(pick)
-        self.run(effects.PublicationStopOrdered(feed))
+        self.run(inputs.PublicationStopOrdered(feed))
         assert feed not in self.rooms.state.feeds
 
     # --- the engine
@@ -281,40 +281,40 @@ class RoomsMachine(RuleBasedStateMachine):
     @rule(pick=SMALL)
     def media_flows(self, pick: int) -> None:
         if self.engine.feeds:
-            self.run(effects.FeedFlowing(sorted(self.engine.feeds)[pick % len(self.engine.feeds)], ()))
+            self.run(inputs.FeedFlowing(sorted(self.engine.feeds)[pick % len(self.engine.feeds)], ()))
 
     @rule(pick=SMALL)
     def media_dies(self, pick: int) -> None:
         if self.engine.feeds:
             feed = sorted(self.engine.feeds)[pick % len(self.engine.feeds)]
             self.engine.end_feed(feed)
-            self.run(effects.FeedLost(feed))
+            self.run(inputs.FeedLost(feed))
 
     @rule(pick=SMALL)
     def tracks_change(self, pick: int) -> None:
         if self.engine.subscriptions:
             number = sorted(self.engine.subscriptions)[pick % len(self.engine.subscriptions)]
-            self.run(effects.OfferChanged(number, "v=0"))
-            self.run(effects.WantedTracksChanged(self.engine.subscriptions[number], ("v",)))
+            self.run(inputs.OfferChanged(number, "v=0"))
+            self.run(inputs.WantedTracksChanged(self.engine.subscriptions[number], ("v",)))
 
     @rule(pick=SMALL)
     def subscription_dies(self, pick: int) -> None:
         if self.engine.subscriptions:
             number = sorted(self.engine.subscriptions)[pick % len(self.engine.subscriptions)]
             del self.engine.subscriptions[number]
-            self.run(effects.SubscriptionLost(number))
+            self.run(inputs.SubscriptionLost(number))
 
     @precondition(lambda self: len(self.rooms.state.subscriptions) > 1)
     @rule()
     def stop(self) -> None:
         self.is_stopping = True
-        self.run(effects.ServerStopping())
+        self.run(inputs.ServerStopping())
         assert not self.rooms.state.rooms
         assert not self.rooms.state.feeds
         assert self.rooms.deadline() is None
         for who in self.absent:
             del self.heard[who]
-            self.run(effects.ClientGone(who))
+            self.run(inputs.ClientGone(who))
         self.absent.clear()
 
     # --- what always holds

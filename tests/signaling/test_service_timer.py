@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signaling import effects
+from signaling import effects, inputs
 from signaling.app import Server
 from signaling.config.model import ServerConfig
 
@@ -26,7 +26,7 @@ def test_a_deadline_that_has_passed_is_kept_and_fails_no_news() -> None:
 
         def handle(event: object, _now: float) -> list[effects.Effect]:
             nonlocal due
-            if isinstance(event, effects.Tick):
+            if isinstance(event, inputs.Tick):
                 due = None
                 ticked.set()
             return []
