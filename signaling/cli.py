@@ -226,8 +226,9 @@ async def _run_demo(url: str, token: str | None, fingerprint: str) -> None:
         device = await asyncio.create_subprocess_exec(
             *(*_own_command(), "device"),
             *("--server", url.replace("http", "ws", 1).rstrip("/"), "--id", DEMO_DEVICE_ID, "--source", "testsrc"),
+            "--until-stdin-ends",  # also when we are killed
             env=os.environ | {name: value for name, value in given.items() if value},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in the terminal is for us; we end the device

@@ -77,7 +77,7 @@ async def run(args: argparse.Namespace) -> int:
         complain(str(error))
         return EXIT_FAILED
     try:
-        await until_stopped(device.run())
+        await until_stopped(device.run(), stdin_ends=args.until_stdin_ends)
     except ReplacedError as error:
         complain(str(error))
         return EXIT_FAILED

@@ -95,7 +95,7 @@ async def run(args: argparse.Namespace) -> int:
         complain(str(error))
         return EXIT_BAD_SETTING
     try:
-        await until_stopped(watch.run(viewer))
+        await until_stopped(watch.run(viewer), stdin_ends=args.until_stdin_ends)
     except ClientError as error:
         complain(str(error))
         return EXIT_FAILED

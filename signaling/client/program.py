@@ -15,7 +15,7 @@ from signaling.logs import LEVELS, configure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -24,6 +24,9 @@ FINGERPRINT_VARIABLE = "AIOSFU_TLS_FINGERPRINT"
 TOKEN_VARIABLE = "AIOSFU_TOKEN"  # noqa: S105 - a variable's name
 LOG_LEVEL_VARIABLE = "AIOSFU_LOG_LEVEL"
 DEFAULT_SERVER = "ws://127.0.0.1:8002"
+
+_STDIN_BYTES = 4096
+"""Read at once of what is not looked at."""
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -59,6 +62,11 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get(LOG_LEVEL_VARIABLE, "").lower() or "error",
         help=f"how much to say on standard error (env {LOG_LEVEL_VARIABLE}, default error)",
     )
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="end when standard input does: for a program that starts this one with a pipe, and may die",
+    )
 
 
 def configure_logs(args: argparse.Namespace) -> None:
@@ -86,8 +94,8 @@ def id_of(args: argparse.Namespace) -> str | None:
     return subject if isinstance(subject, str) else None
 
 
-async def until_stopped(work: Coroutine[object, object, T]) -> T | None:
-    """Run `work` until it ends, or until SIGINT or SIGTERM cancels it: then return None."""
+async def until_stopped(work: Coroutine[object, object, T], *, stdin_ends: bool = False) -> T | None:
+    """Run `work` until it ends, or until SIGINT or SIGTERM (or the end of standard input) cancels it: then None."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -95,6 +103,8 @@ async def until_stopped(work: Coroutine[object, object, T]) -> T | None:
         # Windows' loops have no signal handlers; there SIGINT arrives as KeyboardInterrupt.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, task.cancel)
+    if stdin_ends:
+        loop.add_reader(sys.stdin.fileno(), _read_stdin, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
@@ -107,6 +117,13 @@ async def until_stopped(work: Coroutine[object, object, T]) -> T | None:
         for number in numbers:
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
+        if stdin_ends:
+            loop.remove_reader(sys.stdin.fileno())
+
+
+def _read_stdin(ended: Callable[[], object]) -> None:
+    if not os.read(sys.stdin.fileno(), _STDIN_BYTES):
+        ended()
 
 
 def complain(text: str) -> None:

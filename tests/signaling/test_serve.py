@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -304,6 +305,23 @@ async def test_a_demo_device_that_ends_by_itself_is_logged() -> None:
         assert "demo_device_ended status=-9" in line
         server.process.terminate()
         assert await server.rest() == ("", "", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux to see the end of another's child")
+async def test_a_demo_device_goes_with_a_server_that_is_killed() -> None:
+    async with aiosfu("serve", *FREE_PORTS, "--demo") as server:
+        await server.ready()
+        await until(lambda: children(server.process.pid))
+        (device,) = children(server.process.pid)
+        ended = os.pidfd_open(device)
+        try:
+            server.process.kill()
+            over, _, _ = await asyncio.to_thread(select.select, [ended], [], [], 10)
+            assert over == [ended], "the device goes on"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(ended, signal.SIGKILL)
+            os.close(ended)
 
 
 @pytest.mark.parametrize(
