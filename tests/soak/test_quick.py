@@ -72,6 +72,12 @@ def test_what_is_not_flat_is_said(last: dict[str, float], said: list[str]) -> No
     assert all(text in findings[0] for text in said)
 
 
+def test_what_the_beginning_left_behind_hides_no_growth() -> None:
+    record = Record(rests=[rest(0, traced=2e6), rest(500), rest(1000, traced=1e6 + 100_000)])
+    (finding,) = record.findings()
+    assert "memory grew by 100000 bytes" in finding
+
+
 def test_growth_is_named_by_its_line(tmp_path: Path) -> None:
     first, last = tmp_path / "first", tmp_path / "last"
     tracemalloc.start()
