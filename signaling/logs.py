@@ -31,6 +31,7 @@ MAX_COUNTED_EVENTS = 1000
 Format = Literal["pretty", "json"]
 
 _counts: Counter[tuple[str, str]] = Counter()
+_bugs: Counter[str] = Counter()
 
 _OURS = ("signaling", "sfu", "aiosfu")
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+~-]+")
@@ -39,6 +40,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:/@+~-]+")
 def event_counts() -> Mapping[tuple[str, str], int]:
     """Return how often each event happened in this process, logged or not, by its name and the `code` that it had."""
     return dict(_counts)
+
+
+def bug_count() -> int:
+    """Return how many bugs of ours this process has logged."""
+    return _bugs.total()
 
 
 class EventLog:
@@ -76,6 +82,7 @@ class EventLog:
     def bug(self, event: str, error: BaseException, **fields: object) -> str:
         """Log a bug of ours with its traceback; return the reference by which a message to a client names it."""
         reference = secrets.token_hex(4)
+        _bugs[event] += 1
         self._log(logging.ERROR, event, {"reference": reference, **fields}, error)
         return reference
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from signaling.logs import event_counts
+from signaling.logs import bug_count, event_counts
 from signaling.protocol import PROTOCOL_VERSION, Role
 from signaling.state import FeedState, SubscriptionState
 
@@ -89,12 +89,16 @@ class ServerCollector(Collector):
             ("event", "code"),
             event_counts(),
         )
+        faults = self._service.engine.census.faults()
         yield _counter(
             "aiosfu_media_faults",
             "Bugs in the media engine that were kept from other connections, by what failed; the log has each",
             ("what",),
-            {(what,): count for what, count in self._service.engine.census.faults().items()},
+            {(what,): count for what, count in faults.items()},
         )
+        # A series from the start, so that a rate sees the first one too.
+        text = "Bugs of the server that were kept from other clients, in media or not; the log has each, at level error"
+        yield _counter("aiosfu_bugs", text, (), {(): bug_count() + sum(faults.values())})
 
     def _signaling(self) -> Iterator[Metric]:
         state, sessions = self._service.rooms.state, self._service.sessions

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from signaling import effects, faults, inputs, protocol, rooms, session
 from signaling.events.schema import protocol_schema
 from signaling.faults import INTERNAL_ERROR
-from signaling.logs import event_counts
+from signaling.logs import bug_count, event_counts
 from signaling.service import Service
 from signaling.session import Session
 from signaling.state import AbsenceEnds
@@ -67,7 +67,7 @@ async def server() -> AsyncIterator[RunningServer]:
 async def test_a_bug_in_one_session_ends_it_with_a_clear_code(
     server: RunningServer, seam: str, event: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = event_counts().get((event, ""), 0)
+    before, bugs_before = event_counts().get((event, ""), 0), bug_count()
     async with (
         ProtocolClient(server.ws_url("WEB", UNLUCKY)) as unlucky,
         ProtocolClient(server.ws_url("WEB", "other")) as other,
@@ -90,6 +90,7 @@ async def test_a_bug_in_one_session_ends_it_with_a_clear_code(
     assert record.exc_info[0] is InjectedError
     assert UNLUCKY in record.getMessage()
     assert event_counts()[event, ""] == before + 1
+    assert bug_count() == bugs_before + 1
 
 
 async def test_the_hearts_of_the_others_beat_on(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,5 +215,7 @@ async def test_the_engines_bugs_are_in_the_metrics(server: RunningServer) -> Non
     counted = server.engine._port.faults
     counted.report("peer_crashed", InjectedError(), peer="feed 1")
     async with ClientSession() as http, http.get(f"{server.http_url}/metrics") as response:
-        assert 'aiosfu_media_faults_total{what="peer_crashed"} 1.0' in (await response.text()).splitlines()
+        lines = (await response.text()).splitlines()
+    assert 'aiosfu_media_faults_total{what="peer_crashed"} 1.0' in lines
+    assert f"aiosfu_bugs_total {bug_count() + 1:.1f}" in lines
     counted.counts.clear()  # as far as the server's end is concerned there was none
