@@ -33,7 +33,7 @@ aiosfu_rtp_packets_retransmitted_total aiosfu_keyframe_requests_total aiosfu_key
 aiosfu_join_seconds_bucket aiosfu_first_frame_seconds_bucket aiosfu_publish_seconds_bucket
 aiosfu_event_loop_lag_seconds_bucket process_cpu_seconds_total process_resident_memory_bytes process_open_fds
 aiosfu_media_socket_buffer_bytes aiosfu_http_connections_closed_total aiosfu_draining aiosfu_instant_starts_total
-aiosfu_bugs_total aiosfu_media_faults_total
+aiosfu_bugs_total
 """
 """What issue 6 asks for."""
 
