@@ -48,10 +48,11 @@ class Beliefs:
             case effects.Send(client, news):
                 self._told(client, news)
                 self._told_of_devices(client, news)
-                leaves_one = isinstance(event, inputs.LeaveRequested) and event.room is not None
-                if leaves_one and isinstance(news, protocol.Left) and client.role is Role.DEVICE:
-                    # It is not told of every room that it serves, nor of each that ends: it cannot know.
-                    self.publishes[client] = _is_answered(state, client)
+                is_device = client.role is Role.DEVICE
+                if is_device and isinstance(event, inputs.LeaveRequested) and isinstance(news, protocol.Left):
+                    # It is not told of every room that it serves, nor of each that ends: it cannot know whether this
+                    # was the last one, unless it has left all.
+                    self.publishes[client] = event.room is not None and _is_answered(state, client)
             case effects.Fail(client, code, request_id=request_id):
                 refused = self._answering.pop(request_id, None)
                 if refused is not None and code is not ErrorCode.BAD_SDP:

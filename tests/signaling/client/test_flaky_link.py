@@ -22,6 +22,7 @@ from signaling.client import (
 )
 from signaling.client.testsource import PatternTrack
 from signaling.client.timeline import Timeline
+from signaling.logs import event_counts
 from signaling.protocol import Role
 from tests.helpers.cuttable_proxy import CuttableProxy
 from tests.helpers.server import running_server, until
@@ -210,14 +211,19 @@ async def test_everything_is_made_again_after_the_server_was_restarted() -> None
             await clients.aclose()
 
 
+REFUSED = ("client_error", "bad_state")
+
+
 async def test_a_viewer_that_comes_while_the_server_ends_begins_on_the_next_one() -> None:
     async with contextlib.AsyncExitStack() as clients:
         async with running_server(check_tasks=False) as server:
             port = server.port
             await clients.enter_async_context(a_device(server.server_url))
             await server.service.drain(0)
+            refused = event_counts().get(REFUSED, 0)
             beginning = asyncio.create_task(clients.enter_async_context(Viewer(server.server_url, standing=True)))
-            await until(lambda: any(client.role is Role.WEB for client in server.service.sessions))
+            # Not its session, which lasts for some milliseconds.
+            await until(lambda: event_counts().get(REFUSED, 0) > refused)
         async with running_server(port=port, check_tasks=False):
             viewer = await beginning
             counters(await pictures(await viewer.next_feed(timeout=20), 3))
