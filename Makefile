@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 FUZZ_INPUTS ?= 1000000
 MINUTES ?= 60
 JOINS ?= 10000
-TEST_JOINS := 400
+TEST_JOINS := 300
 MEASURING := tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 BROWSERS := tests/benchmarks/test_quick_browser.py tests/e2e
+BESIDE := $(wildcard tests/test_*.py) tests/sfu tests/fuzz tests/packaging tests/soak
 
-.PHONY: run test _tests _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
+.PHONY: run test _browsers _beside _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,13 +46,16 @@ test: $(STAMP) ## everything: lint, unit tests, real media, real browser, five m
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
 	@mkdir -p build
-	@$(MAKE) --no-print-directory --jobs 2 _tests _soak; status=$$?; cat build/soak.log; exit $$status
+	@$(MAKE) --no-print-directory --jobs 3 _browsers _beside _soak; status=$$?; cat build/beside.log build/soak.log; exit $$status
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(BROWSERS:%=--ignore %) $(BESIDE:%=--ignore %) # most of these is waiting
 
-_tests:
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(BROWSERS) $(MEASURING:%=--ignore %) # a browser is busy, also when it waits
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(BROWSERS:%=--ignore %) # most of these is waiting
+_browsers: # two workers: a browser is busy, also when it waits
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(BROWSERS) $(MEASURING:%=--ignore %)
 
-_soak: # a join takes some 70 ms of CPU, so this a tenth of a core
+_beside: # what two browsers leave of two cores is enough for these
+	@exec $(BIN)/python -m pytest $(BESIDE) >build/beside.log 2>&1
+
+_soak: # a join takes some 70 ms of CPU, so this is less than a tenth of a core
 	@exec $(BIN)/python -m tests.soak --minutes 5 --joins $(TEST_JOINS) --output build >build/soak.log 2>&1
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus

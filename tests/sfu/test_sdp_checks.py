@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +14,20 @@ from sfu.sdp_checks import MAX_CODECS, MAX_LINES, MAX_WILDCARD_FEEDBACK
 from sfu.values import NoCommonCodecError, SdpError
 from tests.sfu.test_negotiation import AUDIO, LOCAL, VIDEO, offer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_PARSE_SECONDS = 0.25
 """Of processor time for the worst that passes the limits; all peers wait meanwhile."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def others_objects_are_not_collected() -> Iterator[None]:
+    """Have the collector leave alone what all the other tests keep, as the server has it leave its modules alone."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def refusal(text: str) -> str:

@@ -28,7 +28,7 @@ _HEAD = """# Soak
 (`make soak MINUTES=5 JOINS=3000` is the short form), and looks now and then at what is left once nobody watches: it
 must be the same each time. Viewers leave in good order, close the page, lose their socket and resume, or vanish;
 devices are killed, end, or resume on a new socket. ICE, DTLS and SRTP are real. `make test`, and so each change, has
-five minutes of it with 400 viewers beside its other tests, and fails where something is not flat (`build/soak.md`).
+five minutes of it with 300 viewers beside its other tests, and fails where something is not flat (`build/soak.md`).
 
 This file is written by the run. The server runs with tracemalloc on, which takes some of the memory that is seen.
 """
