@@ -324,9 +324,13 @@ async def test_a_goodbye_leaves_time_for_word_of_what_comes_next() -> None:
             async with viewer(engine, 11, 1) as watcher:
                 await shows(watcher.tracks[0], DARK)
                 uplink = engine._feeds[1].newest
-                await device.pc.close()
+                # The word is ready when the goodbye goes: the network swapped the two, no more.
+                again = await offering(BRIGHT)
+                closing = asyncio.create_task(device.pc.close())
                 await until(lambda: uplink.said_goodbye)
-                again = await new_connection(engine, 1, camera(BRIGHT))
+                publication = await engine.republish(1, again.pc.localDescription.sdp)
+                await again.pc.setRemoteDescription(RTCSessionDescription(publication.answer, "answer"))
+                await closing
                 await shows(watcher.tracks[0], BRIGHT)
                 await again.pc.close()
                 assert (await events.expect(FeedEnded)).reason == "closed_by_peer"
