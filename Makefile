@@ -13,7 +13,7 @@ MEASURING := tests/e2e/test_lossy.py tests/e2e/test_library_links.py
 BROWSERS := tests/benchmarks/test_quick_browser.py tests/e2e
 BESIDE := $(wildcard tests/test_*.py) tests/sfu tests/fuzz tests/packaging tests/soak
 
-.PHONY: run test _browsers _beside _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
+.PHONY: run test _others _browsers _beside _soak lint _lint_python _lint_browser types format bench fuzz binary soak clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,8 +46,11 @@ test: $(STAMP) ## everything: lint, unit tests, real media, real browser, five m
 	$(BIN)/python -m tests.helpers.browser --install
 	$(BIN)/python -m pytest $(MEASURING) # alone: another browser beside them makes pictures late
 	@mkdir -p build
-	@$(MAKE) --no-print-directory --jobs 3 _browsers _beside _soak; status=$$?; cat build/beside.log build/soak.log; exit $$status
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(BROWSERS:%=--ignore %) $(BESIDE:%=--ignore %) # most of these is waiting
+	@$(MAKE) --no-print-directory --jobs 2 _others _soak; status=$$?; cat build/soak.log; exit $$status
+
+_others:
+	@$(MAKE) --no-print-directory --jobs 2 _browsers _beside; status=$$?; cat build/beside.log; exit $$status
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(BROWSERS:%=--ignore %) $(BESIDE:%=--ignore %) # most of these is waiting
 
 _browsers: # two workers: a browser is busy, also when it waits
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(BROWSERS) $(MEASURING:%=--ignore %)
@@ -55,7 +58,7 @@ _browsers: # two workers: a browser is busy, also when it waits
 _beside: # what two browsers leave of two cores is enough for these
 	@exec $(BIN)/python -m pytest $(BESIDE) >build/beside.log 2>&1
 
-_soak: # a join takes some 70 ms of CPU, so this is less than a tenth of a core
+_soak: # a join takes some 70 ms of CPU, so this is a tenth of a core; it lasts longest, and the others run meanwhile
 	@exec $(BIN)/python -m tests.soak --minutes 5 --joins $(TEST_JOINS) --output build >build/soak.log 2>&1
 
 bench: $(STAMP) ## every benchmark, some 15 minutes on a quiet machine; as root also against Janus

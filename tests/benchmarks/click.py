@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from playwright.async_api import async_playwright
 
 from signaling.config.model import is_loopback
-from tests.helpers.browser import FLAGS, WAIT_MS, find_chromium
+from tests.helpers.browser import MEASURED_FLAGS, WAIT_MS, find_chromium
 
 from .processes import running_server
 
@@ -118,7 +118,7 @@ async def _chromium(context: Context) -> AsyncIterator[Browser]:
     host = context.network.server_host
     # Cameras need a secure origin, which another machine's plain address is not.
     origin = f"http://{host}:{context.network.signalling_port}"
-    flags = [*FLAGS, f"--unsafely-treat-insecure-origin-as-secure={origin}"]
+    flags = [*MEASURED_FLAGS, f"--unsafely-treat-insecure-origin-as-secure={origin}"]
     if not is_loopback(host):
         # No user's browser has it: candidates on the loopback interface reach nobody, and checking each costs 50 ms.
         flags.remove("--allow-loopback-in-peer-connection")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from playwright.async_api import async_playwright
 
-from tests.helpers.browser import FLAGS, find_chromium
+from tests.helpers.browser import MEASURED_FLAGS, find_chromium
 from tests.helpers.lossy_proxy import Link, LossyProxy
 
 from .bench import running_bench
@@ -161,7 +161,7 @@ def _detour(offer: str, address: tuple[str, int]) -> str:
 @contextlib.asynccontextmanager
 async def _chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(MEASURED_FLAGS))
         try:
             yield browser
         finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from playwright.async_api import async_playwright
 
-from tests.helpers.browser import FLAGS, find_chromium
+from tests.helpers.browser import MEASURED_FLAGS, find_chromium
 
 from .bench import running_bench
 from .clip import CACHE, noisy_pictures
@@ -115,7 +115,7 @@ def _rates(samples: list[list[Any]]) -> list[tuple[float, float]]:
 async def _chromium(camera: Path) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=find_chromium(), args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+            executable_path=find_chromium(), args=[*MEASURED_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         )
         try:
             context = await browser.new_context(permissions=["camera", "microphone"])

@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 from playwright.async_api import async_playwright
 
 from signaling.client import Device, Viewer, open_source
-from tests.helpers.browser import FLAGS, find_chromium
+from tests.helpers.browser import MEASURED_FLAGS, find_chromium
 from tests.helpers.server import until
 
 from .processes import running_server
@@ -102,7 +102,7 @@ class _Pages:
     async def watching(self, network: Network) -> AsyncIterator[None]:
         url = f"http://{network.server_host}:{network.signalling_port}"
         # Cameras need a secure origin, which another machine's plain address is not.
-        flags = [*FLAGS, f"--unsafely-treat-insecure-origin-as-secure={url}"]
+        flags = [*MEASURED_FLAGS, f"--unsafely-treat-insecure-origin-as-secure={url}"]
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=find_chromium(), args=flags)
             try:

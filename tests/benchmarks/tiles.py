@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from playwright.async_api import async_playwright
 
-from tests.helpers.browser import FLAGS, WAIT_MS, find_chromium
+from tests.helpers.browser import MEASURED_FLAGS, WAIT_MS, find_chromium
 
 from .bench import running_bench
 from .clip import SMALL, load_clip
@@ -178,7 +178,7 @@ async def _metrics(protocol: CDPSession) -> dict[str, float]:
 @contextlib.asynccontextmanager
 async def _chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(MEASURED_FLAGS))
         try:
             yield browser
         finally:

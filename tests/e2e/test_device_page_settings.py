@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
+from tests.helpers.browser import CAMERA
+
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
-TWO_CAMERAS = "--use-fake-device-for-media-stream=device-count=2,fps=30"
+TWO_CAMERAS = f"{CAMERA},device-count=2"
 
 CAMERA_ID = "() => document.querySelector('#preview').srcObject.getVideoTracks()[0]?.getSettings().deviceId ?? null"
 
@@ -79,7 +81,7 @@ async def test_a_camera_that_is_not_there_any_more_gives_way_to_the_default(
 
 
 async def test_the_next_camera_is_one_click_away(browsers: Browsers, server: RunningServer) -> None:
-    async with browsers.chromium([TWO_CAMERAS], without=["--use-fake-device-for-media-stream=fps=30"]) as chromium:
+    async with browsers.chromium([TWO_CAMERAS], without=[CAMERA]) as chromium:
         page = await chromium.open(f"{server.http_url}/device")
         await page.click("#online")
         first = await camera_id(page)
