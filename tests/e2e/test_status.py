@@ -96,9 +96,17 @@ async def test_an_operator_sees_who_watches_and_ends_it(server: RunningServer, c
     await stop.click()
     await expect(card).to_have_count(0)
     await device.wait_for_selector("#device[data-state=waiting]")
+    title = page.locator("#rooms .card h3")
+    room = await title.inner_text()
     close = page.locator("#rooms .card button")
     await close.click()
     await close.click()
+    # The page waits for what its person wants next in a room of its own, which is another one and empty.
+    await expect(viewer.locator(".notice")).to_contain_text("The room was closed")
+    await expect(title).not_to_have_text(room)
+    await expect(page.locator("#rooms .card-figures")).to_contain_text("0 devices")
+    await expect(device.locator("#device")).to_have_attribute("data-state", "waiting")
+    await viewer.close()
     await expect(page.locator("#rooms-none")).to_be_visible()
 
 
