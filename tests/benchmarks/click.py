@@ -6,10 +6,8 @@ import contextlib
 import statistics
 from typing import TYPE_CHECKING, Any, Final
 
-from playwright.async_api import async_playwright
-
 from signaling.config.model import is_loopback
-from tests.helpers.browser import MEASURED_FLAGS, WAIT_MS, find_chromium
+from tests.helpers.browser import WAIT_MS, measured_chromium
 
 from .processes import running_server
 
@@ -118,16 +116,11 @@ async def _chromium(context: Context) -> AsyncIterator[Browser]:
     host = context.network.server_host
     # Cameras need a secure origin, which another machine's plain address is not.
     origin = f"http://{host}:{context.network.signalling_port}"
-    flags = [*MEASURED_FLAGS, f"--unsafely-treat-insecure-origin-as-secure={origin}"]
-    if not is_loopback(host):
-        # No user's browser has it: candidates on the loopback interface reach nobody, and checking each costs 50 ms.
-        flags.remove("--allow-loopback-in-peer-connection")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    extra = [f"--unsafely-treat-insecure-origin-as-secure={origin}"]
+    # No user's browser has it: candidates on the loopback interface reach nobody, and checking each costs 50 ms.
+    without = [] if is_loopback(host) else ["--allow-loopback-in-peer-connection"]
+    async with measured_chromium(extra, without=without) as browser:
+        yield browser
 
 
 @contextlib.asynccontextmanager

@@ -8,9 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from playwright.async_api import async_playwright
-
-from tests.helpers.browser import MEASURED_FLAGS, find_chromium
+from tests.helpers.browser import measured_chromium
 from tests.helpers.lossy_proxy import Link, LossyProxy
 
 from .bench import running_bench
@@ -95,7 +93,7 @@ async def measure(context: Context, name: str, *, transport_cc: bool) -> Row:
     seconds = QUICK_SECONDS if context.quick else max(MIN_SECONDS, context.seconds)
     async with (
         running_bench("aiosfu", context.network, context.clip, context.settle) as bench,
-        _chromium() as browser,
+        measured_chromium() as browser,
     ):
         source = await bench.add_source(transport_cc=transport_cc)
 
@@ -156,16 +154,6 @@ def _detour(offer: str, address: tuple[str, int]) -> str:
     lines = [line for line in offer.splitlines() if not re.match(r"a=candidate:\S+ \d tcp ", line)]
     text = "\r\n".join(lines) + "\r\n"
     return re.sub(r"(a=candidate:\S+ \d udp \d+) \S+ \d+", rf"\1 {address[0]} {address[1]}", text)
-
-
-@contextlib.asynccontextmanager
-async def _chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(MEASURED_FLAGS))
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @contextlib.asynccontextmanager

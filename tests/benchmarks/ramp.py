@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from playwright.async_api import async_playwright
-
-from tests.helpers.browser import MEASURED_FLAGS, find_chromium
+from tests.helpers.browser import measured_chromium
 
 from .bench import running_bench
 from .clip import CACHE, noisy_pictures
@@ -113,20 +111,14 @@ def _rates(samples: list[list[Any]]) -> list[tuple[float, float]]:
 
 @contextlib.asynccontextmanager
 async def _chromium(camera: Path) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=find_chromium(), args=[*MEASURED_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+    async with measured_chromium([f"--use-file-for-fake-video-capture={camera}"]) as browser:
+        context = await browser.new_context(permissions=["camera", "microphone"])
+        page = await context.new_page()
+        await page.route(
+            "**/*", lambda route: route.fulfill(body="<!doctype html><title>ramp</title>", content_type="text/html")
         )
-        try:
-            context = await browser.new_context(permissions=["camera", "microphone"])
-            page = await context.new_page()
-            await page.route(
-                "**/*", lambda route: route.fulfill(body="<!doctype html><title>ramp</title>", content_type="text/html")
-            )
-            await page.goto(ORIGIN)
-            yield page
-        finally:
-            await browser.close()
+        await page.goto(ORIGIN)
+        yield page
 
 
 def _camera() -> Path:

@@ -10,10 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from aiortc.mediastreams import MediaStreamError
-from playwright.async_api import async_playwright
 
 from signaling.client import Device, Viewer, open_source
-from tests.helpers.browser import MEASURED_FLAGS, find_chromium
+from tests.helpers.browser import measured_chromium
 from tests.helpers.server import until
 
 from .processes import running_server
@@ -102,20 +101,15 @@ class _Pages:
     async def watching(self, network: Network) -> AsyncIterator[None]:
         url = f"http://{network.server_host}:{network.signalling_port}"
         # Cameras need a secure origin, which another machine's plain address is not.
-        flags = [*MEASURED_FLAGS, f"--unsafely-treat-insecure-origin-as-secure={url}"]
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-            try:
-                device = await (await browser.new_context()).new_page()
-                await device.goto(f"{url}/device#name=restart")
-                await device.click("#online")
-                self._viewer: Page = await (await browser.new_context()).new_page()
-                await self._viewer.add_init_script(_WATCH)
-                await self._viewer.goto(f"{url}/")
-                await self._viewer.click("#watch")
-                yield
-            finally:
-                await browser.close()
+        async with measured_chromium([f"--unsafely-treat-insecure-origin-as-secure={url}"]) as browser:
+            device = await (await browser.new_context()).new_page()
+            await device.goto(f"{url}/device#name=restart")
+            await device.click("#online")
+            self._viewer: Page = await (await browser.new_context()).new_page()
+            await self._viewer.add_init_script(_WATCH)
+            await self._viewer.goto(f"{url}/")
+            await self._viewer.click("#watch")
+            yield
 
     async def wait_pictures(self, count: int) -> None:
         shown = len(await self.read())

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from playwright.async_api import async_playwright
-
-from tests.helpers.browser import MEASURED_FLAGS, WAIT_MS, find_chromium
+from tests.helpers.browser import WAIT_MS, measured_chromium
 
 from .bench import running_bench
 from .clip import SMALL, load_clip
@@ -87,7 +85,10 @@ async def tiles(context: Context) -> list[Row]:
     count = QUICK_TILES if context.quick else TILES
     network = context.network
     url = f"http://{network.server_host}:{network.signalling_port}"
-    async with running_bench("aiosfu", network, load_clip(SMALL), context.settle) as bench, _chromium() as browser:
+    async with (
+        running_bench("aiosfu", network, load_clip(SMALL), context.settle) as bench,
+        measured_chromium() as browser,
+    ):
         for number in range(count):
             await bench.add_source(phase=number / count)
         rows: list[Row] = []
@@ -173,16 +174,6 @@ async def _window(page: Page, count: int, seconds: float) -> Row:
 async def _metrics(protocol: CDPSession) -> dict[str, float]:
     metrics = (await protocol.send("Performance.getMetrics"))["metrics"]
     return {metric["name"]: metric["value"] for metric in metrics}
-
-
-@contextlib.asynccontextmanager
-async def _chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(MEASURED_FLAGS))
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @contextlib.asynccontextmanager

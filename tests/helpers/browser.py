@@ -32,7 +32,7 @@ ALLOW_CAMERA = "--use-fake-ui-for-media-stream"
 
 CAMERA = "--use-fake-device-for-media-stream=fps=15"
 """Half a camera's usual rate: a test sees that pictures come, and coding them is what keeps a browser busy."""
-FLAGS = (
+_ALWAYS = (
     "--no-sandbox",  # containers seldom have user namespaces
     "--disable-gpu",
     "--disable-quic",
@@ -40,15 +40,19 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    CAMERA,
     ALLOW_CAMERA,
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
-    # The second and third: each window's address bar would bring a page of its own, half of what a visit costs.
-    "--disable-features=WebRtcHideLocalIpsWithMdns,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
-MEASURED_FLAGS = (*(flag for flag in FLAGS if flag != CAMERA), "--use-fake-device-for-media-stream=fps=30")
-"""For benchmarks, whose figures are of cameras as people have them."""
+_HIDE_NO_ADDRESS = "--disable-features=WebRtcHideLocalIpsWithMdns"
+FLAGS = (
+    *_ALWAYS,
+    CAMERA,
+    # Each window's address bar would bring a page of its own, half of what a visit costs.
+    f"{_HIDE_NO_ADDRESS},WebUIOmniboxPopup,WebUIOmniboxAimPopup",
+)
+_MEASURED_FLAGS = (*_ALWAYS, "--use-fake-device-for-media-stream=fps=30", _HIDE_NO_ADDRESS)
+"""For benchmarks, whose figures are of browsers and cameras as people have them."""
 
 
 class BrowserMissingError(Exception):
@@ -180,9 +184,8 @@ class Browsers:
 
         `without` names `FLAGS` to leave out. Pages of two blocks know nothing of each other, and are gone with theirs.
         """
-        left_out = frozenset(without)
-        flags = (*(flag for flag in FLAGS if flag not in left_out), *extra_flags)
-        browser = await (self._share() if flags == FLAGS else self._launch(flags))
+        flags = _changed(FLAGS, extra_flags, without)
+        browser = await (self._share() if flags == FLAGS else _launch(self._playwright, flags))
         chromium = Chromium(browser)
         try:
             yield chromium
@@ -202,14 +205,20 @@ class Browsers:
     async def _share(self) -> Browser:
         # A test may have brought it down, and fails for that; the next one needs a browser nevertheless.
         if self._shared is None or not self._shared.is_connected():
-            self._shared = await self._launch(FLAGS)
+            self._shared = await _launch(self._playwright, FLAGS)
         return self._shared
 
-    async def _launch(self, flags: Sequence[str]) -> Browser:
-        path = find_chromium()
-        if path is None:
-            raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
-        return await self._playwright.chromium.launch(executable_path=path, args=[*flags])
+
+def _changed(flags: Iterable[str], extra: Iterable[str], without: Iterable[str]) -> tuple[str, ...]:
+    left_out = frozenset(without)
+    return (*(flag for flag in flags if flag not in left_out), *extra)
+
+
+async def _launch(playwright: Playwright, flags: Iterable[str]) -> Browser:
+    path = find_chromium()
+    if path is None:
+        raise BrowserMissingError("No Chromium: run `python -m tests.helpers.browser --install`.")
+    return await playwright.chromium.launch(executable_path=path, args=[*flags])
 
 
 @asynccontextmanager
@@ -228,6 +237,20 @@ async def running_chromium(extra_flags: Iterable[str] = ()) -> AsyncIterator[Chr
     """Run one headless Chromium for the block, where nothing is shared."""
     async with running_browsers() as browsers, browsers.chromium(extra_flags) as chromium:
         yield chromium
+
+
+@asynccontextmanager
+async def measured_chromium(extra_flags: Iterable[str] = (), *, without: Iterable[str] = ()) -> AsyncIterator[Browser]:
+    """Run one headless Chromium for a benchmark: nothing is spared that people's browsers do.
+
+    `without` names flags to leave out.
+    """
+    async with async_playwright() as playwright:
+        browser = await _launch(playwright, _changed(_MEASURED_FLAGS, extra_flags, without))
+        try:
+            yield browser
+        finally:
+            await browser.close()
 
 
 def main() -> int:
